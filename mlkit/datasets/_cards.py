@@ -1,0 +1,277 @@
+"""Where data sets live, what their cards say, and files that are read only if they are whole."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = [
+    "Card",
+    "DataFile",
+    "DatasetError",
+    "dataset_card",
+    "dataset_names",
+    "read_data_file",
+]
+
+
+class DatasetError(Exception):
+    """A data set is unknown, damaged, or its card is faulty."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set.
+
+    Attributes
+    ----------
+    name : str
+        File name in the folder of the data set.
+    bytes : int
+        Size.
+    sha256 : str
+        Checksum, in hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a data set is, and what may be done with it.
+
+    Printed, or shown in a notebook, it is a page of Markdown.
+
+    Attributes
+    ----------
+    name : str
+        The name by which lessons list the data set; also its folder in ``datasets``.
+    title : str
+        One line for people.
+    kind : {"real", "simulated"}
+        Simulated data support claims about methods, never about the world.
+    about : str
+        What it is and how it came about, as Markdown.
+    population, period, size : str
+        What the records stand for, when, and how many there are.
+    columns : mapping of str to str
+        What each column of the loaded table holds.
+    defects : tuple of str
+        What is known to be wrong or surprising, as Markdown.
+    licence, licence_url, attribution, citation, source : str
+        The terms of use, the words that must be shown, how to cite it and where it is
+        from. `licence_url` and `source` may be empty for data the kit makes itself.
+    files : tuple of DataFile
+        The bundled files; none when a generator makes the data.
+    settings : mapping of str to object
+        The settings of the generator; none for real data.
+    """
+
+    name: str
+    title: str
+    kind: Literal["real", "simulated"]
+    about: str
+    population: str
+    period: str
+    size: str
+    columns: Mapping[str, str]
+    defects: tuple[str, ...]
+    licence: str
+    attribution: str
+    citation: str
+    licence_url: str = ""
+    source: str = ""
+    files: tuple[DataFile, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of all the card says, the checksums of the files included.
+
+        It changes whenever the data change, because a file that does not fit its card is
+        never loaded; and when the words change, because a lesson may show them.
+        """
+        content = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        facts = {
+            "Kind": f"{self.kind} data",
+            "Population": self.population,
+            "Period": self.period,
+            "Size": self.size,
+            "Licence": _link(self.licence, self.licence_url),
+            "Attribution": self.attribution,
+            "Citation": self.citation,
+            "Source": self.source and f"<{self.source}>",
+        }
+        blocks = [
+            f"# {self.title}",
+            self.about.strip(),
+            _bullets(f"**{label}:** {text}" for label, text in facts.items() if text),
+            "## Columns",
+            _bullets(f"`{column}`: {text}" for column, text in self.columns.items()),
+        ]
+        if self.defects:
+            blocks += ["## Known defects", _bullets(self.defects)]
+        if self.files:
+            files = (f"`{f.name}`: {f.bytes:,} bytes, sha256 `{f.sha256}`" for f in self.files)
+            blocks += ["## Files", _bullets(files)]
+        if self.settings:
+            settings = (f"`{key} = {value!r}`" for key, value in self.settings.items())
+            blocks += ["## Settings of the generator", _bullets(settings)]
+        return "\n\n".join(blocks) + "\n"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def dataset_names() -> tuple[str, ...]:
+    """List the data sets that have a card, in alphabetical order.
+
+    Returns
+    -------
+    tuple of str
+        The names that a lesson may list under ``datasets``.
+
+    Examples
+    --------
+    >>> "soc_index" in dataset_names()
+    True
+    """
+    return tuple(sorted(card.parent.name for card in _root().glob("*/card.toml")))
+
+
+def dataset_card(name: str) -> Card:
+    """Read the card of a data set.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`dataset_names`.
+
+    Returns
+    -------
+    Card
+        What the data set is.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such data set, or its card is faulty.
+
+    Examples
+    --------
+    >>> card = dataset_card("soc_index")
+    >>> card.kind, card.licence
+    ('real', 'Open Government Licence v3.0')
+    """
+    names = dataset_names()
+    if name not in names:
+        raise DatasetError(_no_such_dataset(name, names))
+    path = _root() / name / "card.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} is not a readable card: {error}. {_remedy(path)}") from error
+    faults = _faults(content)
+    if faults:
+        raise DatasetError(f"{path} is faulty: {'; '.join(faults)}. {_remedy(path)}")
+    content["defects"] = tuple(content["defects"])
+    content["files"] = tuple(DataFile(**entry) for entry in content.get("files", []))
+    return Card(name=name, **content)
+
+
+def read_data_file(card: Card, name: str) -> bytes:
+    """Read a bundled file, provided it is the one its card describes.
+
+    Parameters
+    ----------
+    card : Card
+        The card of the data set.
+    name : str
+        The name of one of its files.
+
+    Returns
+    -------
+    bytes
+        The content.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, or its content is not what the card says.
+    """
+    path = _root() / card.name / name
+    expected = {file.name: file for file in card.files}[name]
+    should_be = f"expected {expected.bytes:,} bytes with sha256 {expected.sha256}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error.strerror}); {should_be}. {_remedy(path)}"
+        ) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != expected.sha256:
+        raise DatasetError(
+            f"{path} is damaged: it has {len(content):,} bytes with sha256 {sha256}; "
+            f"{should_be}. {_remedy(path)}"
+        )
+    return content
+
+
+def _root() -> Path:
+    """Find the folder of the data sets: in the package, else in the checkout around it."""
+    package = Path(__file__).resolve().parents[1]
+    in_package = package / "_data"  # pyproject.toml puts it into the wheel
+    return in_package if in_package.is_dir() else package.parent / "datasets"
+
+
+def _remedy(path: Path) -> str:
+    root = _root()
+    if root.name == "_data":
+        return "Install the kit again, with pip's option --force-reinstall."
+    checkout = shlex.quote(str(root.parent))
+    return (
+        f"Restore it with: git -C {checkout} checkout -- {path.relative_to(root.parent).as_posix()}"
+    )
+
+
+def _no_such_dataset(name: str, names: tuple[str, ...]) -> str:
+    if not names:
+        return f"The kit's data are missing: {_root()} holds no card. {_remedy(_root())}"
+    close = difflib.get_close_matches(name, names, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    return f"There is no data set {name!r}.{guess} There are: {', '.join(names)}."
+
+
+def _faults(content: Mapping[str, Any]) -> list[str]:
+    """Compare the keys of a card with those of :class:`Card`."""
+    known = [f for f in fields(Card) if f.name != "name"]
+    needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
+    faults = [f"the key {key!r} is missing" for key in needed if key not in content]
+    unknown = content.keys() - {f.name for f in known}
+    faults += [f"the key {key!r} is unknown" for key in sorted(unknown)]
+    if content.get("kind", "real") not in ("real", "simulated"):
+        faults.append(f"kind is {content['kind']!r}; allowed are 'real' and 'simulated'")
+    entry = {f.name for f in fields(DataFile)}
+    if any(file.keys() != entry for file in content.get("files", [])):
+        faults.append(f"an entry of files has other keys than {', '.join(sorted(entry))}")
+    return faults
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _link(text: str, url: str) -> str:
+    return f"[{text}]({url})" if url else text

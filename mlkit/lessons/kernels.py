@@ -1,0 +1,200 @@
+"""Execute a notebook in a fresh kernel, the same way for building and for trying."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+__all__ = [
+    "CELL_TIMEOUT",
+    "Cost",
+    "LostKernelError",
+    "execute",
+    "kernel_environment",
+    "quiet_kernel_manager",
+]
+
+CELL_TIMEOUT = 120
+"""Seconds after which a cell counts as hung. The budget of a cell is 10 s."""
+
+# Asked of the kernel after the last cell: the most memory it ever held, in kibibytes on
+# Linux, in bytes on macOS. Windows has no such module and is not measured.
+_PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
+
+
+class LostKernelError(Exception):
+    """A cell hung or killed its kernel, so that the cells after it cannot run.
+
+    Parameters
+    ----------
+    index : int
+        The cell's place in the notebook.
+    what : str
+        What happened.
+    """
+
+    def __init__(self, index: int, what: str) -> None:
+        super().__init__(what)
+        self.index = index
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an execution took.
+
+    Parameters
+    ----------
+    seconds : float
+        From the first cell to the last, without the start of the kernel.
+    slowest : float
+        Seconds of the slowest cell.
+    slowest_cell : int
+        Its place in the notebook.
+    megabytes : float or None
+        Peak memory of the kernel; None where it cannot be measured.
+    """
+
+    seconds: float
+    slowest: float
+    slowest_cell: int
+    megabytes: float | None
+
+
+def kernel_environment() -> dict[str, str]:
+    """Give the environment in which lessons run.
+
+    Returns
+    -------
+    dict
+        This process's environment, with the kernel of this very installation, one thread
+        for linear algebra (the number of threads changes fitted models in their last
+        digits, and more threads are slower on small matrices), and warnings shown.
+    """
+    return {
+        **os.environ,
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "default",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+def quiet_kernel_manager(folder: Path) -> Any:
+    """Make a manager whose kernel talks over a socket in a folder, not over the network.
+
+    Over TCP, ipykernel prints a warning for every kernel, and two kernels that start at
+    once may take the same port.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the socket stands; its path must be short, as that of a temporary folder is.
+
+    Returns
+    -------
+    jupyter_client.AsyncKernelManager
+        Not started. On Windows, which has no such sockets, it uses TCP.
+    """
+    from jupyter_client.manager import AsyncKernelManager
+
+    if sys.platform == "win32":
+        return AsyncKernelManager(kernel_name="python3")
+    return AsyncKernelManager(
+        kernel_name="python3", transport="ipc", connection_file=str(folder / "kernel.json")
+    )
+
+
+def execute(notebook: NotebookNode, *, allow_errors: bool = False) -> Cost:
+    """Run every cell of a notebook in a fresh kernel, in an empty folder.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        Gets its outputs in place.
+    allow_errors : bool, default=False
+        Whether to go on after a cell that raises.
+
+    Returns
+    -------
+    Cost
+        Time and memory.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell raises and `allow_errors` is false.
+    LostKernelError
+        If a cell runs for more than `CELL_TIMEOUT` seconds, or the kernel dies.
+    """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    times: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="mlkit-lesson-") as folder:
+        work = Path(folder) / "work"
+        work.mkdir()
+        client = NotebookClient(
+            notebook,
+            km=quiet_kernel_manager(Path(folder)),
+            timeout=CELL_TIMEOUT,
+            allow_errors=allow_errors,
+            record_timing=False,
+            store_widget_state=False,
+            resources={"metadata": {"path": str(work)}},
+        )
+        with client.setup_kernel(cleanup_kc=True, env=kernel_environment()):
+            for index, cell in enumerate(notebook.cells):
+                before = time.monotonic()
+                try:
+                    client.execute_cell(cell, index, execution_count=None)
+                except CellTimeoutError:
+                    what = f"this cell ran for more than {CELL_TIMEOUT} s. Make it faster."
+                    raise LostKernelError(index, what) from None
+                except DeadKernelError:
+                    what = "this cell killed its kernel. Did the memory run out?"
+                    raise LostKernelError(index, what) from None
+                times.append(time.monotonic() - before)
+            megabytes = _peak_megabytes(client)
+    for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+        _tidy(cell, number)
+    slowest = max(times, default=0.0)
+    return Cost(sum(times), slowest, times.index(slowest) if times else 0, megabytes)
+
+
+def _peak_megabytes(client: Any) -> float | None:
+    request = client.kc.execute("", silent=True, user_expressions={"peak": _PEAK})
+    answer = client.wait_for_reply(request)
+    peak = answer["content"]["user_expressions"]["peak"]
+    if peak.get("status") != "ok":
+        return None
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return int(peak["data"]["text/plain"]) / unit
+
+
+def _tidy(cell: NotebookNode, number: int) -> None:
+    """Give what does not depend on the kernel's timing: numbers from 1, merged streams."""
+    cell.execution_count = number
+    merged: list[NotebookNode] = []
+    for output in cell.outputs:
+        if output.output_type == "execute_result":
+            output.execution_count = number
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and output.output_type == last.output_type == "stream"
+            and output.name == last.name
+        ):
+            last.text += output.text
+        else:
+            merged.append(output)
+    cell.outputs = merged
+    cell.metadata.pop("execution", None)
