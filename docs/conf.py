@@ -11,7 +11,7 @@ project = "Machine learning for official statistics"
 author = "The mlkit authors"
 copyright = f"{author}. Lessons: CC BY 4.0. Code: MIT"
 version = release = mlkit.__version__
-language = "en_GB"
+language = "en"  # with "en_GB" the search of Sphinx 9.0 fails: its catalogue lacks plurals
 
 extensions = [
     "lesson_pages",  # ours, in _ext: it brings the lessons into this folder
@@ -32,6 +32,8 @@ myst_heading_anchors = 3  # links such as glossary.md#weight lead to headings
 # The notebooks hold their outputs already, and nbval has compared them.
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"  # so that a computed sentence may hold a formula
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 # Checks and results carry a form for programs beside their text. An output that has no form
 # for people still warns.
 suppress_warnings = ["mystnb.unknown_mime_type"]
@@ -47,6 +49,10 @@ html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False  # every lesson links to its notebook and to its master
+html_use_index = False  # nothing links to it; the search finds more
+html_domain_indices = False
+# For summaries the search would load pages, which a browser refuses for files on a disk.
+html_show_search_summary = False
 html_theme_options = {
     "toc_title": "On this page",
     "use_download_button": False,

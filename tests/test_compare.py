@@ -182,7 +182,7 @@ def test_a_tolerance_widens_numbers_and_nothing_else() -> None:
 )
 def test_a_tolerance_without_reason_or_share_is_refused(tolerance: object) -> None:
     with pytest.raises(ValueError, match="needs two keys"):
-        relative_tolerance(tolerance)  # type: ignore[arg-type]
+        relative_tolerance(tolerance)
 
 
 # ------------------------------------------------------------------------------------------

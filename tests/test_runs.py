@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,9 +17,10 @@ import pytest
 
 from mlkit.paths import find_checkout
 from mlkit.runs.command import run_command
-from mlkit.runs.plan import PlanError, read_plan
+from mlkit.runs.plan import Limits, PlanError, read_plan
 from mlkit.runs.report import write_report
-from mlkit.runs.store import NewRun, Store, StoreError
+from mlkit.runs.store import STATES, NewRun, Store, StoreError
+from mlkit.runs.summary import say_state
 from tests.sample import SAMPLE, write_sample
 
 if TYPE_CHECKING:
@@ -503,19 +505,24 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 class Outline(HTMLParser):
-    """What the tests ask of a page: its words in order, links and tables."""
+    """What the tests ask of a page: its words in order, its tags, the text of table bodies."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.words: list[str] = []
+        self.bodies: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag == "tbody":
+            self.bodies.append("")
 
     def handle_data(self, data: str) -> None:
         self.words.append(" ".join(data.split()))
+        if self.bodies:
+            self.bodies[-1] += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -539,6 +546,7 @@ def report(tmp_path: Path) -> Path:
                 metric(long, value, unit="share", interval=interval, confidence=0.95),
                 metric("titles", 28521, data="simulated", note="in the <index>"),
                 metric("best_model", "linear"),
+                metric("total", value, data="real" if run is first else "simulated"),
             )
         store.start(second.number)
         (folder / "bad one.ipynb").write_text("{}")
@@ -561,11 +569,26 @@ def test_the_report_says_what_failed_first_and_what_the_rest_found(report: Path)
     assert "0.5 to 0.54 (95%)" in words
     assert "What 2 of 3 runs recorded" in words
     assert "28,521" in words
-    assert words.count("SEED 0") == 2, "once in its result, once in the list of all runs"
+    assert words.count("SEED 0") == 3, "in two results, and in the list of all runs"
     assert "all runs" in words, "what is the same in all runs is said once"
-    assert "simulated data" in words
-    assert "real data" in words
     assert "soc_index" in words
+
+
+def test_the_report_says_of_every_figure_whether_it_is_real(report: Path) -> None:
+    share, titles, model, total = Outline(report.read_text(encoding="utf-8")).bodies[:4]
+    assert ("real data" in share, "simulated data" in share) == (True, False)
+    assert ("real data" in titles, "simulated data" in titles) == (False, True)
+    assert ("real data" in model, "simulated data" in model) == (True, False)
+    assert total.index("SEED 0") < total.index("real data") < total.index("SEED 2")
+    assert total.index("SEED 2") < total.index("simulated data")
+
+
+def test_the_page_for_instructors_explains_every_state() -> None:
+    page = (find_checkout(Path(__file__)) / "docs" / "runs.md").read_text(encoding="utf-8")
+    for state in STATES:
+        assert state == "running" or f"| {say_state(state)} |" in page
+    for limit, field in Limits.model_fields.items():
+        assert re.search(rf"`{limit}` \|.*\| {field.default} \|", page), limit
 
 
 def test_the_report_asks_for_nothing_and_runs_nothing(report: Path) -> None:
@@ -598,6 +621,9 @@ def test_the_report_fits_a_phone(page_offline: Page, report: Path, scheme: Any) 
     page_offline.set_viewport_size({"width": 360, "height": 740})
     page_offline.emulate_media(color_scheme=scheme)
     page_offline.goto(report.as_uri())
-    assert page_offline.evaluate("document.documentElement.scrollWidth") <= 360
+    wide = (
+        "[...document.querySelectorAll('html, .scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+    )
+    assert page_offline.evaluate(f"{wide}.length") == 0, "nothing needs sideways scrolling"
     background = page_offline.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 25, 29)"}[scheme]

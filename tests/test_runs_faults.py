@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from mlkit.exercises import METRIC_MIME
 from mlkit.paths import find_checkout
 from mlkit.runs import notebook as worker
+from mlkit.runs.command import run_command
 from mlkit.runs.execute import run_plan
 from mlkit.runs.notebook import Outcome, run_notebook
 from mlkit.runs.plan import Plan, read_plan
@@ -60,6 +60,10 @@ elif END == "noise":
 elif END.startswith("wait while "):
     while os.path.exists(END.removeprefix("wait while ")):
         time.sleep(0.05)
+elif END.startswith("remove "):
+    import shutil
+
+    shutil.rmtree(END.removeprefix("remove "))
 """
 
 
@@ -323,6 +327,22 @@ def test_an_executor_that_refuses_work_breaks_the_runs_and_not_the_program(tmp_p
     assert batch.finished
 
 
+def test_a_run_counts_as_done_only_when_nothing_changed(tmp_path: Path) -> None:
+    root = write_checkout(tmp_path)
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+
+    def run_id(end: str) -> str:
+        return run_plan(plan_of(root, end), out=root / "runs", executor=pool).runs[0].run_id
+
+    first = run_id("well")
+    assert run_id("well") == first
+    assert run_id("error") != first, "other parameters"
+    master = root / "tutorials" / f"{LESSON}.md"
+    master.write_text(master.read_text().replace("import numpy as np", "import numpy as np  # 2"))
+    assert run_id("well") != first, "another lesson"
+
+
 def test_no_more_notebooks_run_at_once_than_the_plan_allows(tmp_path: Path) -> None:
     root = write_checkout(tmp_path)
     under_way: set[int] = set()
@@ -385,6 +405,8 @@ def test_a_killed_program_leaves_no_good_looking_run_and_is_resumed(
         ("failed",),
     ], "the first run was kept, the other two ran"
     assert "2 of 3 runs succeeded; 1 failed." in out
+    assert "1 of 3: " in err
+    assert err.count(" kept\n") == 1
     assert Path(out.splitlines()[-1]).read_text(encoding="utf-8").count("(kept)") == 1
 
     again = run_plan(plan, out=root / "runs", resume=True)
@@ -394,9 +416,9 @@ def test_a_killed_program_leaves_no_good_looking_run_and_is_resumed(
 
 def test_ctrl_c_stops_what_runs_and_says_so(tmp_path: Path, command: Start) -> None:
     root = write_checkout(tmp_path)
-    plan_of(root, "well", "hang", "error", limits="{workers: 1}")
+    plan_of(root, "hang", "error", limits="{workers: 1}")
     process = command(root)
-    wait_until(lambda: rows(root, "SELECT state FROM runs WHERE id = 2") == [("running",)])
+    wait_until(lambda: rows(root, "SELECT state FROM runs WHERE id = 1") == [("running",)])
     wait_until(lambda: kernels_of(process))
     kernels = kernels_of(process)
     process.send_signal(signal.SIGINT)
@@ -404,14 +426,26 @@ def test_ctrl_c_stops_what_runs_and_says_so(tmp_path: Path, command: Start) -> N
     assert process.returncode == 130
     assert "Traceback" not in err
     assert rows(root, "SELECT state FROM runs ORDER BY id") == [
-        ("succeeded",),
         ("cancelled",),
         ("not_started",),
     ]
-    assert "1 of 3 runs succeeded; 1 cancelled, 1 not started." in out
+    assert "0 of 2 runs succeeded; 1 cancelled, 1 not started." in out
     assert Path(out.splitlines()[-1]).is_file()
     _, alive = psutil.wait_procs(kernels, timeout=15)
     assert not alive
+
+
+def test_a_record_that_cannot_be_written_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_checkout(tmp_path)
+    plan = plan_of(root, f"remove {root / 'runs' / 'plan-1'}", "hang")
+    monkeypatch.chdir(root)
+    assert run_command(plan.path) == 1
+    out, err = capsys.readouterr()
+    assert "could not be recorded" in err
+    assert "--resume" in err
+    assert out == ""
 
 
 def test_two_plans_share_one_record(tmp_path: Path, command: Start) -> None:
@@ -452,6 +486,7 @@ def test_a_log_gets_plain_lines_and_the_report_s_path_comes_last(
 
 
 def test_a_terminal_gets_a_progress_bar(tmp_path: Path, command: Start) -> None:
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
     root = write_checkout(tmp_path)
     plan_of(root, "error")
     ours, theirs = pty.openpty()

@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from mlkit.lessons import Master, notebook_path, read_master
+from mlkit.lessons import Master, find_masters, notebook_path, read_master
 from mlkit.lessons.model import Section
 from mlkit.lessons.slides import ASSETS, CODE_STYLE, PresentationError, cut, present
 from tests.sample import SAMPLE, write_sample
@@ -26,9 +26,11 @@ from tests.sample import SAMPLE, write_sample
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+ROOT = Path(__file__).resolve().parents[1]
+
 # What is hard to fit on slides: long prose and lists, long and wide code, tables, output and
 # figures, each of which must be shown, broken or scrolled, and never cut off.
-LONG = """
+LONG = r"""
 +++ {"talk": 10, "practice": 0}
 
 ## A section with *much* in it
@@ -42,9 +44,11 @@ WORDS
 LIST
 
 1. One
-2. Two with $\\\\sum_{i \\\\in s} w_i y_i$ and a [link](https://example.org/page)
+2. Two with $\sum_{i \in s} w_i y_i$ and a [link](https://example.org/page)
 
-$$\\\\hat{Y} = \\\\sum_{i \\\\in s} w_i y_i, \\\\qquad \\\\operatorname{SE} = \\\\sqrt{\\\\frac{p(1-p)}{n}}$$
+$$
+\hat{Y} = \sum_{i \in s} w_i y_i, \qquad \operatorname{SE} = \sqrt{\frac{p(1-p)}{n}}
+$$
 
 | code | title | share |
 |------|-------|-------|
@@ -76,7 +80,7 @@ pd.DataFrame({f"a column called {i}": [i, 2.5, 1000.125] for i in range(14)})
 ```
 
 ```{code-cell} ipython3
-print("\\n".join(f"row {i} of the output" for i in range(60)))
+print("\n".join(f"row {i} of the output" for i in range(60)))
 ```
 
 ```{code-cell} ipython3
@@ -98,7 +102,7 @@ for _ in range(2):
 +++ {"tags": ["notes"]}
 
 Say that the *figures* are only for show.
-""".replace("\\\\", "\\")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -467,21 +471,31 @@ LOOK = """() => {
 }"""
 
 
+def look_through(page: Page) -> dict[int, list[str]]:
+    """Go through a whole deck; give what is wrong with each slide that was shown."""
+    return {page.evaluate("Reveal.getSlidePastCount()"): page.evaluate(LOOK) for _ in walk(page)}
+
+
 @pytest.mark.parametrize("deck", ["whole", "short"])
 def test_every_slide_is_reached_and_nothing_is_cut_off(
     page_offline: Page, deck: str, request: pytest.FixtureRequest
 ) -> None:
     page = opened(page_offline, request.getfixturevalue(deck))
-    faults, seen = {}, set()
-    for _ in walk(page):
-        number = page.evaluate("Reveal.getSlidePastCount()")
-        seen.add(number)
-        found = page.evaluate(LOOK)
-        if found:
-            faults[number] = found
-    assert not faults
-    assert seen == set(range(page.evaluate("Reveal.getTotalSlides()")))
-    assert len(seen) > 10
+    faults = look_through(page)
+    assert not any(faults.values()), faults
+    assert list(faults) == list(range(page.evaluate("Reveal.getTotalSlides()")))
+    assert len(faults) > 10
+
+
+@pytest.mark.parametrize("path", find_masters(ROOT), ids=lambda path: path.stem)
+def test_every_lesson_fits_its_slides_and_40_minutes(
+    page_offline: Page, path: Path, tmp_path: Path
+) -> None:
+    master = read_master(path)
+    assert cut(master.sections, 40).end <= 40
+    page = opened(page_offline, present(master, out=tmp_path / "lesson.html").path)
+    faults = look_through(page)
+    assert not any(faults.values()), faults
 
 
 def test_what_is_too_long_is_broken_at_sensible_places(page_offline: Page, whole: Path) -> None:
@@ -531,7 +545,14 @@ def test_exercise_hides_its_hints_and_its_answer_follows(page_offline: Page, who
     answer = page.locator("section.answer.present")
     assert "One right answer" in answer.inner_text()
     assert "share = right.mean()" in answer.inner_text()
-    assert ".wrong_if" not in (page.locator(".slides").text_content() or "")
+
+
+def test_code_that_only_checks_or_speaks_is_left_out(page_offline: Page, whole: Path) -> None:
+    text = opened(page_offline, whole).locator(".slides").text_content() or ""
+    for code in (".wrong_if", "say(", "record("):
+        assert code not in text
+    assert "The share is 0.850." in text
+    assert "share = 0.85 share (simulated data)" in text
 
 
 def test_an_opened_hint_that_does_not_fit_says_so(page_offline: Page, whole: Path) -> None:
@@ -570,8 +591,10 @@ def test_pictures_have_their_words_and_formulas_are_drawn(page_offline: Page, wh
     slide = go_to(page, "math[display=block]")
     formula = slide.locator("math[display=block]").bounding_box()
     root = slide.locator("msqrt").bounding_box()
-    assert formula and formula["height"] > 50
-    assert root and root["height"] > 20
+    assert formula
+    assert root
+    assert formula["height"] > 50
+    assert root["height"] > 20
     assert "\\frac" not in slide.inner_text()
 
 

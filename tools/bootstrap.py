@@ -44,6 +44,8 @@ class SetupError(Exception):
 PYTHON_FOLDERS = [
     name for name in ("mlkit", "tests", "tools", "benchmarks", "docs") if (ROOT / name).is_dir()
 ]
+COVERAGE = ["--cov=mlkit", "--cov-config=pyproject.toml"]
+NBVAL = ["-p", "mlkit.lessons.nbval_plugin", "--nbval", "--nbval-current-env"]
 LAB_OPTIONS = [
     "--ip=127.0.0.1",
     # In a container everybody is root. The server listens to this machine alone and asks for
@@ -51,6 +53,8 @@ LAB_OPTIONS = [
     "--allow-root",
     # As the default address it is also in the link that is printed where no browser opens.
     "--LabApp.default_url=/lab/tree/notebooks/start/01-welcome.ipynb",
+    # Our defaults: no question about news, Markdown files open as pages.
+    "--LabApp.app_settings_dir=binder/jupyterlab",
 ]
 
 
@@ -72,7 +76,11 @@ VERBS = {
     "test": Verb(
         "run every test (installs everything, PyTorch too)",
         ["all"],
-        [["python", "-m", "pytest", "--cov=mlkit", "-m", "not soak"]],
+        [
+            ["python", "-m", "pytest", *COVERAGE, "-m", "not soak"],
+            # A call of its own: the plugin imports mlkit before coverage could watch the rest.
+            ["python", "-m", "pytest", *COVERAGE, "--cov-append", *NBVAL, "notebooks"],
+        ],
     ),
     "lab": Verb(
         "open JupyterLab on the welcome notebook",
@@ -328,13 +336,9 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def remove_leftovers() -> None:
-    """Remove what a killed set-up left."""
-    leftovers = [*ROOT.glob(".venv.building-*"), *ROOT.glob(".venv.old-*")]
-    if leftovers:
-        say("Removing what an interrupted set-up left.")
-    for leftover in leftovers:
-        remove(leftover)
+def leftovers() -> "list[Path]":
+    """List the folders of a set-up that is at work or was killed."""
+    return [*ROOT.glob(".venv.building-*"), *ROOT.glob(".venv.old-*")]
 
 
 def clean_environment() -> "dict[str, str]":
@@ -516,9 +520,12 @@ def ensure(extras: "Iterable[str]") -> None:
     """Make the environment unless there is one that serves."""
     project = read_project()
     wanted = expand(extras, project)
-    if what_is_missing(wanted, project)[0]:
+    # While another makes it again, wait: what is in use would be taken away.
+    if leftovers() or what_is_missing(wanted, project)[0]:
         with only_one():
-            remove_leftovers()
+            for folder in leftovers():
+                say(f"Removing {folder.name}, which an interrupted set-up left.")
+                remove(folder)
             reason, extras = what_is_missing(wanted, project)  # another may just have made it
             if reason:
                 say(reason)
@@ -557,13 +564,14 @@ def follow(command: "list[str]", environment: "dict[str, str]") -> int:
     """Run a command to its end and return its exit code."""
     program = shutil.which(command[0], path=environment.get("PATH")) or command[0]
     child = subprocess.Popen([program, *command[1:]], cwd=str(ROOT), env=environment)
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    while True:
-        try:
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    code = None
+    while code is None:
+        # Ctrl-C reaches the child too. Let it clean up, or ask its question.
+        with contextlib.suppress(KeyboardInterrupt):
             code = child.wait()
-        except KeyboardInterrupt:
-            continue  # the child got the same Ctrl-C: let it clean up, or ask its question
-        return code if code >= 0 else 128 - code
+    signal.signal(signal.SIGTERM, before)
+    return code if code >= 0 else 128 - code
 
 
 def carry_out(verb: Verb) -> int:

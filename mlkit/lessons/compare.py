@@ -145,13 +145,13 @@ def compare_outputs(
     return differences
 
 
-def relative_tolerance(tolerance: Mapping[str, Any] | None) -> float | None:
+def relative_tolerance(tolerance: object) -> float | None:
     """Read the key ``tolerance`` of a cell.
 
     Parameters
     ----------
-    tolerance : mapping or None
-        None when the cell has no such key.
+    tolerance : object
+        What the metadata of the cell holds; None when it has no such key.
 
     Returns
     -------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ __all__ = [
     "CELL_TIMEOUT",
     "Cost",
     "LostKernelError",
+    "close_loop",
     "execute",
     "kernel_environment",
     "quiet_kernel_manager",
@@ -77,13 +80,16 @@ def kernel_environment() -> dict[str, str]:
         for linear algebra (the number of threads changes fitted models in their last
         digits, and more threads are slower on small matrices), and warnings shown.
     """
+    # MPLBACKEND goes: a backend without a notebook's display would make figures vanish.
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     return {
-        **os.environ,
+        **inherited,
         "JUPYTER_PREFER_ENV_PATH": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "default",
+        # The collector reports what was not closed at moments of its own choosing.
+        "PYTHONWARNINGS": "default,ignore::ResourceWarning",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
 
@@ -151,23 +157,38 @@ def execute(notebook: NotebookNode, *, allow_errors: bool = False) -> Cost:
             store_widget_state=False,
             resources={"metadata": {"path": str(work)}},
         )
-        with client.setup_kernel(cleanup_kc=True, env=kernel_environment()):
-            for index, cell in enumerate(notebook.cells):
-                before = time.monotonic()
-                try:
-                    client.execute_cell(cell, index, execution_count=None)
-                except CellTimeoutError:
-                    what = f"this cell ran for more than {CELL_TIMEOUT} s. Make it faster."
-                    raise LostKernelError(index, what) from None
-                except DeadKernelError:
-                    what = "this cell killed its kernel. Did the memory run out?"
-                    raise LostKernelError(index, what) from None
-                times.append(time.monotonic() - before)
-            megabytes = _peak_megabytes(client)
+        try:
+            with client.setup_kernel(cleanup_kc=True, env=kernel_environment()):
+                for index, cell in enumerate(notebook.cells):
+                    before = time.monotonic()
+                    try:
+                        client.execute_cell(cell, index, execution_count=None)
+                    except CellTimeoutError:
+                        what = f"this cell ran for more than {CELL_TIMEOUT} s. Make it faster."
+                        raise LostKernelError(index, what) from None
+                    except DeadKernelError:
+                        what = "this cell killed its kernel. Did the memory run out?"
+                        raise LostKernelError(index, what) from None
+                    times.append(time.monotonic() - before)
+                megabytes = _peak_megabytes(client)
+        finally:
+            close_loop()
     for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
         _tidy(cell, number)
     slowest = max(times, default=0.0)
     return Cost(sum(times), slowest, times.index(slowest) if times else 0, megabytes)
+
+
+def close_loop() -> None:
+    """Close the event loop that nbclient made for this thread and would leave open.
+
+    The main thread's stays: whoever called us there may use it too.
+    """
+    from jupyter_core.utils import ensure_event_loop
+
+    if threading.current_thread() is not threading.main_thread():
+        ensure_event_loop().close()
+        asyncio.set_event_loop(None)
 
 
 def _peak_megabytes(client: Any) -> float | None:

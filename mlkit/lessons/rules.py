@@ -223,11 +223,11 @@ def _check_markdown(cell: Cell, keys: MarkdownKeys, path: Path) -> Iterator[Faul
 
 def _check_poll(cell: Cell, path: Path) -> Iterator[Fault]:
     question, options = poll_options(cell)
-    if not question or len(options) < 2 or not any(option.right for option in options):
+    if not question or not 2 <= len(options) <= 8 or not any(option.right for option in options):
         yield Fault(
             path,
             cell.line,
-            "a poll is a question and at least two items '- [ ] option', a right one '- [x]'.",
+            "a poll is a question and two to eight items '- [ ] option', a right one '- [x]'.",
         )
     for option in options:
         if not option.why:

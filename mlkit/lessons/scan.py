@@ -53,8 +53,9 @@ def scan(text: str, path: Path, start: int) -> Iterator[Block]:
     def flush() -> Iterator[Block]:
         source = "\n".join(words)
         if source.strip() or keys:
-            lead = next((n for n, line in enumerate(words) if line.strip()), 0)
-            yield Block(words_from + lead + 1, "markdown", source.strip("\n \t"), keys_line, keys)
+            first = next((n for n, line in enumerate(words) if line.strip()), None)
+            line = keys_line if first is None else words_from + first + 1
+            yield Block(line, "markdown", source.strip("\n \t"), keys_line, keys)
 
     while i < len(lines):
         line = lines[i]

@@ -10,8 +10,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import nbformat
@@ -266,7 +266,7 @@ class _Slide:
     @property
     def bare(self) -> bool:
         """Whether it shows nothing but its heading."""
-        return all(block.startswith("<aside") for block in self.blocks)
+        return all(not block or block.startswith("<aside") for block in self.blocks)
 
 
 def _with_outputs(master: Master) -> NotebookNode:
@@ -375,7 +375,10 @@ def _tidy(slides: list[_Slide]) -> list[_Slide]:
         if slide.bare and after:
             notes += slide.blocks
             continue
-        blocks = sorted(slide.blocks, key=lambda block: block.startswith("<details"))
+        blocks = [block for block in slide.blocks if not block.startswith("<details")]
+        hints = [block for block in slide.blocks if block.startswith("<details")]
+        if hints:
+            blocks.append(f'<div class="hints">{"".join(hints)}</div>')
         kept.append(_Slide(slide.kind, slide.label, notes + blocks))
         notes = []
     return kept
@@ -498,9 +501,9 @@ class _Html:
 
     def _link(self, text: str, url: str, title: str | None = None) -> str:
         if re.match(r"https?://", url):
-            return f'<a href="{url}" target="_blank" rel="noopener">{text}</a>'
+            return f'<a href="{escape(url)}" target="_blank" rel="noopener">{text}</a>'
         # The slides travel alone: other lessons and the glossary are not beside them.
-        return f'<span class="term" title="{title}">{text}</span>' if title else text
+        return f'<span class="term" title="{escape(title)}">{text}</span>' if title else text
 
     def _image(self, text: str, url: str, title: str | None = None) -> str:
         file = notebook_path(self._master.path).parent / unquote(url)
@@ -510,7 +513,8 @@ class _Html:
                 "cannot hold it. Put it beside the master."
             )
         kind, _ = mimetypes.guess_type(file.name)
-        return f'<img src="{_data_url(file.read_bytes(), kind or "image/png")}" alt="{text}">'
+        data = _data_url(file.read_bytes(), kind or "image/png")
+        return f'<img src="{data}" alt="{escape(text)}">'
 
     def _closed(self, html: str) -> str:
         """Refuse HTML that loads something from elsewhere."""
@@ -523,21 +527,25 @@ class _Html:
 
 
 def _pieces(source: str) -> list[str]:
-    """Cut code at the blank lines between its statements.
-
-    Examples
-    --------
-    >>> _pieces("x = 1\\n\\n\\ndef f():\\n    y = 2\\n\\n    return y")
-    ['x = 1', 'def f():\\n    y = 2\\n\\n    return y']
-    """
-    inside = {
-        line
-        for statement in ast.parse(source).body
-        for line in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
-    }
-    lines = enumerate(source.split("\n"), start=1)
+    """Cut code at the blank lines between its statements, and leave out what only speaks."""
+    inside: set[int] = set()
+    left_out: set[int] = set()
+    for statement in ast.parse(source).body:
+        span = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        (left_out if _speaks(statement) else inside).update(span)
+    lines = [line for line in enumerate(source.split("\n"), start=1) if line[0] not in left_out]
     runs = itertools.groupby(lines, key=lambda line: bool(line[1].strip()) or line[0] in inside)
     return ["\n".join(text for _, text in run) for full, run in runs if full]
+
+
+def _speaks(statement: ast.stmt) -> bool:
+    """Tell whether a statement is there to say or record a result, which the output shows."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"say", "record"}
+        for node in ast.walk(statement)
+    )
 
 
 def _loads(html: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,7 @@ from mlkit.runs.store import Batch, Run, StoreError
 from mlkit.runs.summary import (
     LessonRuns,
     by_lesson,
+    say_all,
     say_duration,
     say_interval,
     say_parameters,
@@ -53,19 +55,36 @@ def run_command(plan_path: Path, out: Path | None = None, resume: bool = False) 
     int
         0 when every run succeeded or was skipped for want of a package, 1 when another run
         did not succeed, 2 when the plan or the folder cannot be used, 130 after Ctrl-C.
+
+    Examples
+    --------
+    >>> run_command(Path("plans/no-such-plan.yaml"))
+    2
     """
     messages = Console(stderr=True, highlight=False, markup=False)
     try:
         root = find_checkout()
         plan = read_plan(plan_path, root)
-        batch = _carry_out(plan, out or root / "runs", messages, resume=resume)
-    except (FaultyTextError, NoCheckoutError, FileNotFoundError, StoreError) as error:
+    except (FaultyTextError, NoCheckoutError, FileNotFoundError) as error:
         messages.print(f"Nothing was run.\n{error}", soft_wrap=True)
         return 2
+    try:
+        batch = _carry_out(plan, out or root / "runs", messages, resume=resume)
+        report = write_report(batch)
+    except StoreError as error:
+        messages.print(f"Nothing was run.\n{error}", soft_wrap=True)
+        return 2
+    except (OSError, sqlite3.Error) as error:
+        messages.print(
+            f"Stopped, because the runs could not be recorded: {error}\nIs the disk full, or was "
+            "the folder removed? Mend that and repeat with --resume to run what is missing.",
+            soft_wrap=True,
+        )
+        return 1
     except KeyboardInterrupt:
         messages.print("Stopped at once. Repeat with --resume to run what is missing.")
         return 130
-    _show(batch, write_report(batch), Console(highlight=False, markup=False))
+    _show(batch, report, Console(highlight=False, markup=False))
     if any(run.state in ("cancelled", "not_started") for run in batch.runs):
         return 130
     return 0 if all(run.good for run in batch.runs) else 1
@@ -92,14 +111,17 @@ class _Lines:
     def __init__(self, total: int, console: Console) -> None:
         self.total = total
         self.console = console
+        self.started: set[int] = set()
         self.ended = 0
 
     def show(self, run: Run) -> None:
         if run.state == "running":
+            self.started.add(run.number)
             self.console.print(f"started: {_name(run)}", soft_wrap=True)
-        else:
-            self.ended += 1
-            self.console.print(f"{self.ended} of {self.total}: {_ending(run)}", soft_wrap=True)
+            return
+        self.ended += 1
+        ending = _ending(run) if run.number in self.started else f"{_name(run)} kept"
+        self.console.print(f"{self.ended} of {self.total}: {ending}", soft_wrap=True)
 
 
 class _Bar:
@@ -159,7 +181,8 @@ def _results(lesson: LessonRuns) -> Table:
             values = [say_range(list(metrics.values()))]
         else:
             values = [", ".join(filter(None, (say_value(first.value), say_interval(first))))]
-        table.add_row(name, *values, first.unit, first.data)
+        units = say_all(metric.unit for _, metric in found)
+        table.add_row(name, *values, units, say_all(metric.data for _, metric in found))
     return table
 
 

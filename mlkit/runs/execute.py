@@ -73,6 +73,12 @@ def run_plan(
     ------
     StoreError
         If the record cannot be used; nothing has run then.
+
+    Examples
+    --------
+    >>> batch = run_plan(plan, out=Path("runs"))  # doctest: +SKIP
+    >>> [run.state for run in batch.runs]  # doctest: +SKIP
+    ['succeeded', 'succeeded']
     """
     jobs = list(_prepare(plan))
     with Store(out) as store:

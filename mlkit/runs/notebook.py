@@ -196,8 +196,9 @@ class _Session:
 
     def time_left(self, cell: NotebookNode | None = None) -> float:
         """Give the seconds that a cell may take from now on."""
+        left = 0 if self.stopped else self.deadline - time.monotonic()
         # 0 would mean "no limit" to nbclient.
-        return max(0.001, min(self.seconds_per_cell, self.deadline - time.monotonic()))
+        return max(0.001, min(self.seconds_per_cell, left))
 
     def begin_cell(self, cell: NotebookNode, cell_index: int) -> None:
         self.begun += 1

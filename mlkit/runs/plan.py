@@ -140,6 +140,13 @@ def read_plan(path: Path, root: Path) -> Plan:
         its file and line.
     FileNotFoundError
         If there is no such file; the message names the plans of the checkout.
+
+    Examples
+    --------
+    >>> from mlkit.paths import find_checkout
+    >>> root = find_checkout()
+    >>> read_plan(root / "plans" / "first-run.yaml", root).name
+    'first-run'
     """
     text = _read_text(path, root)
     try:

@@ -38,6 +38,15 @@ def write_report(batch: Batch) -> Path:
     -------
     Path
         The file, one page of HTML.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from mlkit.runs.store import Store
+    >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
+    ...     number = store.begin("my-plan", "runs: []", [])
+    ...     write_report(store.batch(number)).name
+    'report.html'
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -102,10 +111,10 @@ def _whiskers(metrics: Sequence[Metric]) -> list[tuple[float, float, float]]:
         cannot be compared so, or there is nothing to compare.
     """
     numbers = numbers_of(metrics)
-    spans = [
-        (*(metric.interval or (number, number)), number)
-        for metric, number in zip(metrics, numbers, strict=False)
-    ]
+    spans = []
+    for metric, number in zip(metrics, numbers, strict=False):
+        reach = 2 * (metric.standard_error or 0)
+        spans.append((*(metric.interval or (number - reach, number + reach)), number))
     ends = [end for span in spans for end in span if math.isfinite(end)]
     if len(metrics) < 2 or not ends or min(ends) == max(ends):
         return []

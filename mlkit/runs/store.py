@@ -345,7 +345,13 @@ class Store:
         return batch
 
     def start(self, number: int) -> None:
-        """Note that a run starts now."""
+        """Note that a run starts now.
+
+        Parameters
+        ----------
+        number : int
+            The run's number.
+        """
         with self._transaction() as sql:
             sql.execute(
                 "UPDATE runs SET state = 'running', started = ? WHERE id = ?", (_now(), number)
@@ -398,7 +404,13 @@ class Store:
                 )
 
     def end(self, batch: int) -> None:
-        """End a batch that :meth:`begin` began here."""
+        """End a batch that :meth:`begin` began here.
+
+        Parameters
+        ----------
+        batch : int
+            The batch's number.
+        """
         with self._transaction() as sql:
             # Ctrl-C may strike between the start of a run and the first look at it.
             self._interrupt(batch)
@@ -430,7 +442,18 @@ class Store:
         return found
 
     def batch(self, number: int) -> Batch:
-        """Read a batch with its runs and their results."""
+        """Read a batch with its runs and their results.
+
+        Parameters
+        ----------
+        number : int
+            The batch's number.
+
+        Returns
+        -------
+        Batch
+            As the record has it now.
+        """
         row = self._connection.execute("SELECT * FROM batches WHERE id = ?", (number,)).fetchone()
         runs = self._connection.execute(
             "SELECT run, (SELECT min(batch) FROM batch_runs AS others "
@@ -450,7 +473,18 @@ class Store:
         )
 
     def run(self, number: int) -> Run:
-        """Read a run with its results."""
+        """Read a run with its results.
+
+        Parameters
+        ----------
+        number : int
+            The run's number.
+
+        Returns
+        -------
+        Run
+            As the record has it now.
+        """
         row = self._connection.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
         metrics = self._connection.execute(
             "SELECT * FROM metrics WHERE run = ? ORDER BY position", (number,)
@@ -468,7 +502,8 @@ class Store:
         try:
             yield self._connection
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk ends it by itself
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 

@@ -14,6 +14,7 @@ __all__ = [
     "LessonRuns",
     "by_lesson",
     "numbers_of",
+    "say_all",
     "say_duration",
     "say_interval",
     "say_parameters",
@@ -114,6 +115,16 @@ def say_summary(runs: Sequence[Run]) -> str:
 def say_state(state: str) -> str:
     """Write a state in words.
 
+    Parameters
+    ----------
+    state : str
+        One of :data:`mlkit.runs.store.STATES`.
+
+    Returns
+    -------
+    str
+        The state.
+
     Examples
     --------
     >>> say_state("timed_out")
@@ -124,6 +135,16 @@ def say_state(state: str) -> str:
 
 def say_parameters(parameters: Mapping[str, Any]) -> str:
     """Write parameters in one line.
+
+    Parameters
+    ----------
+    parameters : dict
+        From name to value.
+
+    Returns
+    -------
+    str
+        The line.
 
     Examples
     --------
@@ -141,6 +162,16 @@ def say_parameters(parameters: Mapping[str, Any]) -> str:
 
 def say_value(value: float | int | str | bool | None) -> str:
     """Write a result for reading; the record keeps it in full.
+
+    Parameters
+    ----------
+    value : float, int, str, bool or None
+        The result.
+
+    Returns
+    -------
+    str
+        Numbers with four significant digits, from 1,000 on without decimals.
 
     Examples
     --------
@@ -202,6 +233,16 @@ def say_recorders(lesson: LessonRuns) -> str:
 def say_duration(seconds: float | None) -> str:
     """Write how long something took.
 
+    Parameters
+    ----------
+    seconds : float or None
+        None when it is not known.
+
+    Returns
+    -------
+    str
+        Empty when it is not known.
+
     Examples
     --------
     >>> say_duration(7.25), say_duration(125.0), say_duration(None)
@@ -211,7 +252,29 @@ def say_duration(seconds: float | None) -> str:
         return ""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def say_all(words: Iterable[str]) -> str:
+    """Name each of several words once.
+
+    Parameters
+    ----------
+    words : iterable of str
+        Such as the unit of a result in each run.
+
+    Returns
+    -------
+    str
+        The words, which are mostly one, with "and" between them.
+
+    Examples
+    --------
+    >>> say_all(["real", "real"]), say_all(["real", "simulated"])
+    ('real', 'real and simulated')
+    """
+    return " and ".join(dict.fromkeys(words))
 
 
 def say_interval(metric: Metric) -> str:

@@ -1,7 +1,8 @@
 // Breaks what is too long for one slide into several, then starts reveal.js. This is done in
 // the browser, because only there is it known how large the text is with the fonts at hand.
 
-const SMALLEST_FIGURE = 380; // px of 720: below this, a figure gets a slide of its own
+const FIGURE = 540; // px of 720: how high a figure is where there is room
+const SMALLEST_FIGURE = 380; // below this, it gets a slide of its own
 
 const bodyOf = (slide) => slide.querySelector(".body");
 const overflow = (slide) => bodyOf(slide).scrollHeight - bodyOf(slide).clientHeight - 1;
@@ -23,12 +24,15 @@ function place(block, page, empty) {
   }
   const excess = overflow(page);
   if (excess <= 0 || block.matches("aside") || shrinkFigure(block, excess)) return page;
-  const parts = first || block.offsetHeight > body.clientHeight ? split(block) : [];
+  const tall = block.offsetHeight > body.clientHeight;
+  const parts = first || tall ? split(block) : [];
   if (parts.length) {
     block.remove();
     return parts.reduce((last, part) => place(part, last, empty), page);
   }
-  if (first) return page; // it cannot be broken, so it scrolls
+  // What cannot be broken scrolls, together with a few lines that stand before it.
+  const above = block.offsetTop - body.offsetTop;
+  if (first || (tall && above < body.clientHeight / 3)) return page;
   return place(block, nextPage(page, block, empty), empty);
 }
 
@@ -44,6 +48,13 @@ function nextPage(page, block, empty) {
     bodyOf(next).prepend(left.lastElementChild);
   }
   return next;
+}
+
+// Figures are drawn for a page; a slide shows them larger.
+function enlargeFigure(image) {
+  const widest = image.closest(".body").clientWidth;
+  const scale = Math.min(FIGURE / image.naturalHeight, widest / image.naturalWidth);
+  image.style.height = `${Math.floor(scale * image.naturalHeight)}px`;
 }
 
 function shrinkFigure(block, excess) {
@@ -96,15 +107,21 @@ function markScrolling() {
   }
 }
 
+// A hint that is opened may need more room than there is.
+function showHint(event) {
+  markScrolling();
+  event.target.scrollIntoView({ block: "nearest" });
+}
+
 addEventListener("load", async () => {
   await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
+  document.querySelectorAll(".output_area img").forEach(enlargeFigure);
   document.querySelectorAll("section:has(> .body)").forEach(breakUp);
   document.querySelectorAll("section:has(> .body)").forEach(fillRoom);
   document.querySelectorAll(".slides > section").forEach(shareTime);
   markScrolling();
   document.body.classList.remove("measuring");
-  // A hint that is opened may need more room than there is.
-  document.addEventListener("toggle", markScrolling, true);
+  document.addEventListener("toggle", showHint, true);
   Reveal.initialize({
     width: 1280,
     height: 720,
@@ -117,7 +134,6 @@ addEventListener("load", async () => {
     controlsTutorial: false,
     slideNumber: "c/t",
     scrollActivationWidth: null,
-    defaultTiming: 0, // switches on the pace in the speaker view
     plugins: [RevealNotes],
   });
 });
