@@ -13,6 +13,7 @@ import numbers
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import EllipsisType, FunctionType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -70,7 +71,12 @@ def exercise(name: str, answer: T) -> Exercise[T]:
     >>> share
     0.45
     """
-    return Exercise(name, answer)
+    check = Exercise(name, answer)
+    last = _last_checks.get(name)
+    if last is not None and last.value is answer and not _answered_since(last):
+        # The check was run a second time, so what it finds is our answer, not the learner's.
+        check._outcome, check._message = last.outcome, last.message
+    return check
 
 
 class Exercise(Generic[T]):
@@ -148,25 +154,14 @@ class Exercise(Generic[T]):
             The answer if it is right, else the fall-back.
         """
         if self._outcome == "right":
+            _last_checks.pop(self.name, None)
             self._show("right", self._message)
             return self.answer
         value = fallback()
-        if self._outcome == "not attempted":
-            self._show(
-                "not attempted",
-                "Replace the ... and run the cell again; the lesson goes on with our answer "
-                "meanwhile.",
-            )
-        elif self._outcome == "wrong":
-            self._show("wrong", self._message)
-        elif self._failure is not None:
-            self._show("wrong", self._explain_failure(value))
-        else:
-            self._show(
-                "wrong",
-                "This is not the answer, and not a mistake we foresaw either. The hints above go "
-                "on step by step.",
-            )
+        outcome: Outcome = self._outcome or "wrong"
+        message = self._message or self._explain(value)
+        self._show(outcome, message)
+        _last_checks[self.name] = _LastCheck(value, outcome, message, *_this_cell())
         return value
 
     def _decide(
@@ -188,11 +183,22 @@ class Exercise(Generic[T]):
             self._failure = failure
         return self
 
-    def _explain_failure(self, expected: T) -> str:
+    def _explain(self, expected: T) -> str:
+        """Say what to do about an answer that no condition recognised."""
+        if self._outcome == "not attempted":
+            return (
+                "Replace the ... above, run that cell, and then this one. Meanwhile the lesson "
+                "goes on with our answer."
+            )
+        if self._failure is None:
+            return (
+                "This is not the answer, and not a mistake we foresaw either. The hints above go "
+                "on step by step."
+            )
         given, wanted = _kind(self.answer), _kind(expected)
-        reason = f"{type(self._failure).__name__}: {self._failure}".strip().rstrip(".:")
         if given != wanted:
-            return f"Your answer is {given}; what fits here is {wanted}. ({reason}.)"
+            return f"Your answer is {given}; what fits here is {wanted}."
+        reason = f"{type(self._failure).__name__}: {self._failure}".strip().rstrip(".:")
         return f"The check could not work with your answer. ({reason}.)"
 
     def _show(self, outcome: Outcome, message: str) -> None:
@@ -282,7 +288,7 @@ def record(
     Examples
     --------
     >>> record("accuracy", 0.5234, data="real", unit="share", interval=(0.51, 0.54))
-    accuracy = 0.5234 share, 95% interval 0.51 to 0.54 (real data)
+    Recorded: accuracy = 0.5234 share, 95% interval 0.51 to 0.54 (real data)
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(
@@ -313,6 +319,41 @@ def record(
         "note": note,
     }
     _display({"text/plain": _metric_text(metric), METRIC_MIME: metric})
+
+
+@dataclass(frozen=True)
+class _LastCheck:
+    """What a check handed on in place of an answer, and the cell in which it did."""
+
+    value: object
+    outcome: Outcome
+    message: str
+    cell: int
+    source: str
+
+
+_last_checks: dict[str, _LastCheck] = {}
+
+
+def _this_cell() -> tuple[int, str]:
+    """Give the number and the text of the cell that is running; 0 outside a notebook."""
+    cells = _cells_run()
+    return max(len(cells) - 1, 0), cells[-1] if cells else ""
+
+
+def _cells_run() -> list[str]:
+    shell = _shell()
+    return list(shell.user_ns.get("In", [])) if shell is not None else []
+
+
+def _answered_since(last: _LastCheck) -> bool:
+    """Tell whether a cell run since the last check gives the answer a value."""
+    cells = _cells_run()
+    variable = re.search(r"exercise\(\s*[\"'][^\"']*[\"']\s*,\s*(\w+)", last.source)
+    if not cells or variable is None:
+        return True
+    gives = re.compile(rf"^(def {variable[1]}\b|[^#\n]*\b{variable[1]}\b[^#\n=]*=(?!=))", re.M)
+    return any(gives.search(cell) for cell in cells[last.cell + 1 : -1])
 
 
 def _is_blank(answer: object, depth: int = 3) -> bool:
@@ -389,7 +430,7 @@ def _open_end(bound: float) -> float | None:
 
 def _metric_text(metric: Mapping[str, Any]) -> str:
     value = metric["value"]
-    text = f"{metric['name']} = {f'{value:.4g}' if isinstance(value, float) else value}"
+    text = f"Recorded: {metric['name']} = {f'{value:.4g}' if isinstance(value, float) else value}"
     text += f" {metric['unit']}" if metric["unit"] else ""
     if metric["standard_error"] is not None:
         text += f", standard error {metric['standard_error']:.2g}"
@@ -412,14 +453,20 @@ def _inline_code(message: str) -> str:
 
 def _display(bundle: dict[str, Any]) -> None:
     """Show a bundle in a notebook; print its plain text anywhere else."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        shell = None
-    else:
-        shell = get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
+    shell = _shell()
+    if shell is None:
         print(bundle["text/plain"])  # noqa: T201 - outside a notebook, the terminal is the display
     else:
+        from IPython.display import display
+
         display(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+
+def _shell() -> Any:
+    """Give the notebook's shell; None in a terminal and in plain Python."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    return shell if hasattr(shell, "kernel") else None

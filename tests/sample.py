@@ -104,6 +104,7 @@ The mean of true and false is the share of true, $\\bar{y}$.
 ```{code-cell} ipython3
 :tags: [check]
 :exercise: share
+# Run this cell to check your answer.
 share = (
     exercise("share", share)
     .wrong_if(lambda s: s > 1, "That is a count. Divide it by the number of records.")
@@ -161,6 +162,7 @@ def count_wrong(right):
 ```{code-cell} ipython3
 :tags: [check]
 :exercise: count-wrong
+# Run this cell to check your answer.
 count_wrong = (
     exercise("count-wrong", count_wrong)
     .wrong_if(lambda f: f(right) == right.sum(), "These are the right ones.")

@@ -155,7 +155,7 @@ def test_the_header_tells_what_a_learner_asks_first(following: Master) -> None:
 
 def test_the_header_names_the_pilot_study(small: Master) -> None:
     (header,) = sources(learner_copy(small), "header")
-    assert "**From practice:** BLS (United States): coding of injury narratives" in header
+    assert "**From practice**\n\n- BLS (United States): coding of injury narratives\n" in header
 
 
 def test_the_header_tells_the_measured_time_and_memory(tmp_path: Path) -> None:

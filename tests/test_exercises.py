@@ -197,8 +197,8 @@ class Incomparable:
         (float, "Your answer is the class float (was it meant to be called?)"),
         (out_of_range, "Your answer is a function; what fits here is a number."),
         (pd.DataFrame({"a": [1, 2]}), "Your answer is a DataFrame; what fits here is a number."),
-        (np.array([0.4, 0.5]), "The truth value of an array with more than one element"),
-        (pd.NA, "boolean value of NA is ambiguous"),
+        (np.array([0.4, 0.5]), "Your answer is a ndarray; what fits here is a number."),
+        (pd.NA, "Your answer is a NAType; what fits here is a number."),
         (1j, "The check could not work with your answer. (TypeError"),
         (Incomparable(), "Your answer is an Incomparable;"),
     ],
@@ -256,12 +256,12 @@ def test_say_prints_the_sentence_where_there_is_no_notebook(
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (0.52341, "a = 0.5234 (real data)"),
-        (np.float32(0.5), "a = 0.5 (real data)"),
-        (28521, "a = 28521 (real data)"),
-        (np.bool_(True), "a = True (real data)"),
-        ("5.2", "a = 5.2 (real data)"),
-        (None, "a = None (real data)"),
+        (0.52341, "Recorded: a = 0.5234 (real data)"),
+        (np.float32(0.5), "Recorded: a = 0.5 (real data)"),
+        (28521, "Recorded: a = 28521 (real data)"),
+        (np.bool_(True), "Recorded: a = True (real data)"),
+        ("5.2", "Recorded: a = 5.2 (real data)"),
+        (None, "Recorded: a = None (real data)"),
     ],
 )
 def test_record_prints_a_line_where_there_is_no_notebook(
@@ -283,8 +283,8 @@ def test_the_line_of_a_result_tells_everything(capsys: pytest.CaptureFixture[str
         note="one-sided",
     )
     assert capsys.readouterr().out == (
-        "total = 1205 EUR, standard error 31, 99.5% interval 1143 to open (simulated data): "
-        "one-sided\n"
+        "Recorded: total = 1205 EUR, standard error 31, 99.5% interval 1143 to open "
+        "(simulated data): one-sided\n"
     )
 
 
@@ -404,7 +404,7 @@ def test_the_schema_of_a_result(shown: dict[str, list[NotebookNode]]) -> None:
         "confidence": 0.5,
         "note": "n = 3",
     }
-    assert output.data["text/plain"].startswith("share = 0.3333 share, standard error 0.25, 50%")
+    assert output.data["text/plain"].startswith("Recorded: share = 0.3333 share, standard error")
 
 
 def test_what_is_not_given_is_null_in_a_result(shown: dict[str, list[NotebookNode]]) -> None:
@@ -414,3 +414,38 @@ def test_what_is_not_given_is_null_in_a_result(shown: dict[str, list[NotebookNod
         '"standard_error": null, "interval": null, "confidence": null, "note": ""}'
     )
     assert shown["none"][0].data[METRIC_MIME]["value"] is None
+
+
+# ------------------------------------------------------------------------------------------
+# Running a check twice
+# ------------------------------------------------------------------------------------------
+
+CHECK = """# Run this cell to check your answer.
+two = (
+    exercise("two", two)
+    .wrong_if(lambda n: n == 3, "That is three.")
+    .right_if(lambda n: n == 2, "Indeed.")
+    .go_on_with(lambda: 2)
+)
+"""
+
+# The answer typed before each check; None where only the check is run again.
+ATTEMPTS = ["two = ...", None, "two = 3", None, "print(two)", "two = 2", None, "two: int = 3", None]
+
+
+def test_a_check_run_again_judges_the_learner_and_not_what_it_handed_on() -> None:
+    sources = ["from mlkit.exercises import exercise"]
+    for attempt in ATTEMPTS:
+        sources += [attempt, CHECK] if attempt else [CHECK]
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    execute(notebook)
+    outcomes = [
+        output.data[CHECK_MIME]["outcome"]
+        for cell in notebook.cells
+        for output in cell.outputs
+        if CHECK_MIME in output.get("data", {})
+    ]
+    assert outcomes == [
+        *("not attempted", "not attempted", "wrong", "wrong", "wrong"),
+        *("right", "right", "wrong", "wrong"),
+    ]

@@ -145,6 +145,7 @@ CELLS = [
     ("N = 200  # int: records", "N = M = 200  # int: n", "holds only parameters."),
 ]
 
+CHECK_BEGINS = "# Run this cell to check"
 FIRST_OF_SHARE = "A share is a mean."
 
 EXERCISES = [
@@ -167,15 +168,15 @@ EXERCISES = [
     ),
     (
         CHECK,
-        CHECK.replace("share = (", "share = (  # one") + CHECK,
+        CHECK.replace("# Run", "# First run") + CHECK,
         "exercise 'share' has a second check.",
-        "share = (\n",
+        CHECK_BEGINS,
     ),
     (
         ANSWERS + CHECK,
         CHECK + ANSWERS,
         "the check of 'share' comes after its other cells.",
-        "share = (",
+        CHECK_BEGINS,
     ),
     ("share = ...", "share = None", "a blank is written ... as the right-hand side or body."),
     ("share = right.mean()", "part = right.mean()", "this cell must define share, as the blank"),
@@ -184,14 +185,20 @@ EXERCISES = [
         'exercise("share", share)',
         'exercise("part", share)',
         'the check must begin with exercise("share", ...).',
-        "share = (",
+        CHECK_BEGINS,
     ),
-    (RIGHT_IF, "", "the check of 'share' has no right_if(...).", "share = ("),
-    (GO_ON, "", "the check of 'share' has no go_on_with(...).", "share = ("),
+    (
+        '# Run this cell to check your answer.\nshare = (\n    exercise("share"',
+        'share = (\n    exercise("share"',
+        "begin the check with a comment: the notebook folds it and shows its first line",
+    ),
+    (RIGHT_IF, "", "the check of 'share' has no right_if(...).", CHECK_BEGINS),
+    (GO_ON, "", "the check of 'share' has no go_on_with(...).", CHECK_BEGINS),
     (
         'share = (\n    exercise("share"',
         '(\n    exercise("share"',
         "the check must keep what go_on_with hands on: name = (exercise(...).",
+        CHECK_BEGINS,
     ),
     (
         ":tags: [wrong]\n:exercise: share\n",
@@ -263,6 +270,12 @@ SKELETON = [
         "\nCount.\n\n## More\n",
         'begin a section with a line +++ {"talk": ...}.',
         "## M",
+    ),
+    (
+        "\nCount.\n",
+        "\n```\n# A comment\n`````\n\n# Title\n",
+        "the title is made from the front matter. Use ##.",
+        "# Title",
     ),
     (
         "\nCount.\n",

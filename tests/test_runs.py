@@ -84,8 +84,8 @@ def test_grids_and_repeats_are_multiplied_out(checkout: Path) -> None:
 FAULTS = {
     "no YAML": ("runs: [", 1, "not valid YAML"),
     "a tab": ("runs:\n\t- lesson: x\n", 2, "not valid YAML"),
-    "empty": ("# nothing here\n", 1, "valid dictionary"),
-    "a list": ("- lesson: x\n", 1, "valid dictionary"),
+    "empty": ("# nothing here\n", 1, "block of lines"),
+    "a list": ("- lesson: x\n", 1, "block of lines"),
     "no runs": ("limits: {workers: 1}\n", 1, "'runs' is missing"),
     "runs empty": ("runs: []\n", 1, "at least 1 item"),
     "unknown key at the top": ("runs: [{lesson: start/01-small}]\nlimts: {}\n", 2, "'limits'"),
@@ -106,7 +106,7 @@ FAULTS = {
         1,
         "finite number",
     ),
-    "a run that is text": ("runs:\n  - start/01-small\n", 2, "valid dictionary"),
+    "a run that is text": ("runs:\n  - start/01-small\n", 2, "block of lines"),
     "key twice": ("runs: [{lesson: start/01-small}]\nruns: []\n", 2, "stands twice"),
     "unknown lesson": (
         "runs:\n  - lesson: start/01-smal\n",

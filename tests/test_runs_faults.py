@@ -26,7 +26,7 @@ from mlkit.paths import find_checkout
 from mlkit.runs import notebook as worker
 from mlkit.runs.command import run_command
 from mlkit.runs.execute import run_plan
-from mlkit.runs.notebook import Outcome, run_notebook
+from mlkit.runs.notebook import Outcome, run_notebook, stop_notebooks
 from mlkit.runs.plan import Plan, read_plan
 from mlkit.runs.store import Batch, Run
 from tests.sample import SAMPLE, write_sample
@@ -253,6 +253,15 @@ def test_a_kernel_that_does_not_start_is_not_the_lesson_s_fault(
     assert outcome["error_message"]
 
 
+def test_a_notebook_can_be_stopped_before_its_kernel_has_started() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(run_tiny, "import time; time.sleep(60)")
+        wait_until(lambda: worker._Session.active)
+        stop_notebooks()
+        outcome = stopped.result(timeout=30)
+    assert outcome["state"] == "cancelled"
+
+
 def test_a_lesson_whose_extra_is_missing_is_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -441,7 +450,9 @@ def test_a_record_that_cannot_be_written_is_no_traceback(
     root = write_checkout(tmp_path)
     plan = plan_of(root, f"remove {root / 'runs' / 'plan-1'}", "hang")
     monkeypatch.chdir(root)
+    begun = time.monotonic()
     assert run_command(plan.path) == 1
+    assert time.monotonic() - begun < 60, "the other run was not waited for"
     out, err = capsys.readouterr()
     assert "could not be recorded" in err
     assert "--resume" in err

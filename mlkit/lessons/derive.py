@@ -309,10 +309,9 @@ def _header(master: Master) -> NotebookNode:
         lines += [f"**Data:** {card.title} ({card.kind})", ""]
     pilots = pilot_studies(master.path.parent.parent / "pilots.yaml")
     if front.pilots:
-        studies = "; ".join(
-            f"{pilots[name]['office']}: {pilots[name]['study']}" for name in front.pilots
-        )
-        lines += [f"**From practice:** {studies}", ""]
+        lines += ["**From practice**", ""]
+        lines += [f"- {pilots[name]['office']}: {pilots[name]['study']}" for name in front.pilots]
+        lines += [""]
     lines += [
         f"**Where this fits:** [GSBPM](../glossary.md#gsbpm) {front.gsbpm} "
         f"({GSBPM[front.gsbpm].lower()}); [QF4SA](../glossary.md#qf4sa): {', '.join(front.qf4sa)}",
@@ -355,7 +354,7 @@ def _footer(master: Master) -> NotebookNode:
         ways.append("[All lessons](../start/01-welcome.md)")
     ways.append("[Glossary](../glossary.md)")
     return nbformat.v4.new_markdown_cell(
-        _relink("---\n\n" + " · ".join(ways), master), metadata={"tags": ["footer"]}
+        _relink(" · ".join(ways), master), metadata={"tags": ["footer"]}
     )
 
 

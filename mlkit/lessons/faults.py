@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ __all__ = ["Fault", "FaultyTextError", "LocatedYaml", "close_match", "load_yaml"
 
 Location = tuple[Hashable, ...]
 M = TypeVar("M", bound=BaseModel)
+
+# Nothing of ours is nested deeper. YAML can be endlessly deep: &a [*a].
+DEEPEST = 20
 
 
 @dataclass(frozen=True, order=True)
@@ -192,6 +196,8 @@ def _locate(
     path: Path,
 ) -> None:
     lines.setdefault(at, first_line + node.start_mark.line)
+    if len(at) > DEEPEST:
+        return
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
@@ -219,4 +225,8 @@ def _say(model: type[BaseModel], detail: Any) -> str:
     given = detail["input"]
     shown = f" given {given!r}" if isinstance(given, (str, int, float, bool)) else ""
     message = detail["msg"].removeprefix("Value error, ")
+    # pydantic's words for programmers, in words for authors.
+    message = re.sub(
+        r"valid dictionary( or instance of \w+)?", "block of lines key: value", message
+    )
     return f"{place}:{shown}{':' if shown else ''} {message[0].lower()}{message[1:]}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +27,9 @@ __all__ = [
 
 CELL_TIMEOUT = 120
 """Seconds after which a cell counts as hung. The budget of a cell is 10 s."""
+
+# The system takes 104 bytes or more; jupyter_client appends "-ipc-5".
+LONGEST_SOCKET = 95
 
 # Asked of the kernel after the last cell: the most memory it ever held, in kibibytes on
 # Linux, in bytes on macOS. Windows has no such module and is not measured.
@@ -108,15 +112,15 @@ def quiet_kernel_manager(folder: Path) -> Any:
     Returns
     -------
     jupyter_client.AsyncKernelManager
-        Not started. On Windows, which has no such sockets, it uses TCP.
+        Not started. On Windows, which has no such sockets, and where the folder's path is too
+        long for one, it uses TCP.
     """
     from jupyter_client.manager import AsyncKernelManager
 
-    if sys.platform == "win32":
+    socket = folder / "kernel.json"
+    if sys.platform == "win32" or len(str(socket)) > LONGEST_SOCKET:
         return AsyncKernelManager(kernel_name="python3")
-    return AsyncKernelManager(
-        kernel_name="python3", transport="ipc", connection_file=str(folder / "kernel.json")
-    )
+    return AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=str(socket))
 
 
 def execute(notebook: NotebookNode, *, allow_errors: bool = False) -> Cost:
@@ -158,7 +162,9 @@ def execute(notebook: NotebookNode, *, allow_errors: bool = False) -> Cost:
             resources={"metadata": {"path": str(work)}},
         )
         try:
-            with client.setup_kernel(cleanup_kc=True, env=kernel_environment()):
+            # What a kernel says outside its cells, as when it is stopped, is no news.
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            with client.setup_kernel(cleanup_kc=True, env=kernel_environment(), **quiet):
                 for index, cell in enumerate(notebook.cells):
                     before = time.monotonic()
                     try:

@@ -13,6 +13,7 @@ from mlkit.lessons.faults import Fault, close_match
 from mlkit.lessons.guards import source_faults
 from mlkit.lessons.links import IMAGE, LINK, glossary_terms, is_outside, pilot_studies
 from mlkit.lessons.model import Cell, Parameter, by_exercise, poll_options, read_parameters
+from mlkit.lessons.scan import closes
 from mlkit.lessons.schema import CodeKeys, FrontMatter, MarkdownKeys
 
 __all__ = ["MASTER_NAME", "find_masters", "master_faults"]
@@ -243,7 +244,7 @@ def _outside_fences(source: str) -> list[tuple[int, str]]:
     for i, line in enumerate(source.split("\n")):
         opening = re.match(r"^(`{3,}|~{3,}|:{3,})", line)
         if fence:
-            fence = "" if line.strip() == fence else fence
+            fence = "" if closes(line, fence) else fence
         elif opening:
             fence = opening[1]
         else:
@@ -305,6 +306,13 @@ def _check_check(name: str, check: Cell, tree: ast.Module, path: Path) -> Iterat
     for needed in ("exercise", "right_if", "go_on_with"):
         if needed not in called:
             yield Fault(path, check.line, f"the check of {name!r} has no {needed}(...).")
+    if not check.source.startswith("#"):
+        yield Fault(
+            path,
+            check.line,
+            "begin the check with a comment: the notebook folds it and shows its first line, as "
+            "# Run this cell to check your answer.",
+        )
     begun = called.get("exercise")
     if begun and (
         not begun.args or not isinstance(begun.args[0], ast.Constant) or begun.args[0].value != name

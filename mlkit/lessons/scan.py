@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlkit.lessons.faults import Fault, FaultyTextError
 
-__all__ = ["Block", "scan"]
+__all__ = ["Block", "closes", "scan"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,27 @@ def scan(text: str, path: Path, start: int) -> Iterator[Block]:
     yield from flush()
 
 
+def closes(line: str, fence: str) -> bool:
+    """Tell whether a line closes a fence: with as many marks as opened it, or more.
+
+    Parameters
+    ----------
+    line : str
+        A line behind the opening one.
+    fence : str
+        The marks that opened it, such as three backticks.
+
+    Returns
+    -------
+    bool
+        Whether the fence ends here.
+    """
+    stripped = line.strip()
+    return stripped.startswith(fence) and not stripped.strip(fence[0])
+
+
 def _end_of_fence(lines: list[str], start: int, fence: str) -> int | None:
-    for i in range(start + 1, len(lines)):
-        stripped = lines[i].strip()
-        if stripped.startswith(fence) and not stripped.strip(fence[0]):
-            return i
-    return None
+    return next((i for i in range(start + 1, len(lines)) if closes(lines[i], fence)), None)
 
 
 def _code_block(lines: list[str], start: int, end: int) -> Block:

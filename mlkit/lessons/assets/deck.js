@@ -134,6 +134,7 @@ addEventListener("load", async () => {
     controlsTutorial: false,
     slideNumber: "c/t",
     scrollActivationWidth: null,
+    defaultTiming: 0, // switches on the pace in the speaker view
     plugins: [RevealNotes],
   });
 });
