@@ -32,6 +32,7 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 # What conda-forge calls by another name, or offers in a smaller cut.
 CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
+    "jupyter-core": "jupyter_core",
     "nbconvert": "nbconvert-core",
     "torch": "pytorch-cpu",
 }

@@ -492,7 +492,7 @@ class _Html:
 
         mathml: str = convert(tex, display=display)
         unknown = re.search(r"\\\w+", mathml)
-        if False:
+        if unknown:
             raise PresentationError(
                 f"{self._master.path}: slides cannot show {unknown[0]} in the formula {tex!r}. "
                 "Write it with other commands."
