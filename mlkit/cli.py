@@ -10,8 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mlkit
-from mlkit.datasets import DatasetError
-from mlkit.paths import NoCheckoutError, find_checkout
+from mlkit.paths import KitError, find_checkout
 
 __all__ = ["app", "main"]
 
@@ -144,17 +143,8 @@ def main() -> None:
             f"This needs {error.name}, which is not installed. Install the kit with its extra "
             f"{extra!r}: in a checkout, python -m pip install -c constraints.txt -e '.[{extra}]'"
         )
-    except Exception as error:
-        if not isinstance(error, _mendable()):
-            raise
+    except (KitError, OSError) as error:
         _fail(str(error))
-
-
-def _mendable() -> tuple[type[Exception], ...]:
-    """Give the errors whose message tells a user what to do."""
-    faults = sys.modules.get("mlkit.lessons.faults")  # importing it would need an extra
-    texts = (faults.FaultyTextError,) if faults else ()
-    return (NoCheckoutError, DatasetError, FileNotFoundError, *texts)
 
 
 def _masters(root: Path, lessons: Iterable[str] | None) -> list[Path]:

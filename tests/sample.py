@@ -25,7 +25,7 @@ PILOTS = """bls:
   source: bls.gov/iif/autocoding.htm
 """
 
-SAMPLE = '''---
+SAMPLE = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
 kernelspec: {display_name: Python 3, language: python, name: python3}
 mlkit:
@@ -197,7 +197,7 @@ Which figure would you publish?
 ## Where next
 
 The glossary.
-'''
+"""
 
 
 def write_sample(root: Path, text: str = SAMPLE, *, name: str = "start/01-small") -> Path:

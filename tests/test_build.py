@@ -522,6 +522,28 @@ def test_solved_copies_are_written_and_not_executed(tmp_path: Path) -> None:
     assert cell_with(notebook, "share = right.mean()").outputs == []
 
 
+def test_a_full_disk_leaves_the_old_notebook(root: Path) -> None:
+    place = notebook_path(master_of(root))
+    before = place.read_bytes()
+    change_master(root, "\nCount.\n", "\nCount twice.\n")
+    # No file may grow beyond 4 kB, so that writing fails on the way.
+    start = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+        "from mlkit.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", start, "build"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "[Errno 27] File too large\n")
+    assert place.read_bytes() == before
+    assert [p.name for p in place.parent.iterdir()] == ["01-small.ipynb"]
+
+
 def test_a_killed_build_leaves_the_old_notebook_and_no_kernel(root: Path, trace: Path) -> None:
     place = notebook_path(master_of(root))
     before = place.read_bytes()

@@ -82,7 +82,7 @@ def test_without_a_verb_the_verbs_are_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("build", "--stale"), ("try",), ("present", "start/01-welcome")],
+    [("build", "--stale"), ("present", "start/01-welcome")],
     ids=" ".join,
 )
 def test_a_verb_that_needs_a_checkout_says_so(arguments: tuple[str, ...], tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         ignored = shutil.ignore_patterns("_build", "__pycache__")
         shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    shutil.copy(ROOT / "CONTRIBUTING.md", checkout)  # the page for authors
     built = build(checkout)
     assert (built.returncode, built.warnings) == (0, [])
     return built.html

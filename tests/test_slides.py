@@ -20,7 +20,8 @@ from pygments.formatters import HtmlFormatter
 
 from mlkit.lessons import Master, find_masters, notebook_path, read_master
 from mlkit.lessons.model import Section
-from mlkit.lessons.slides import ASSETS, CODE_STYLE, PresentationError, cut, present
+from mlkit.lessons.session import PresentationError, cut
+from mlkit.lessons.slides import ASSETS, CODE_STYLE, present
 from tests.sample import SAMPLE, write_sample
 
 if TYPE_CHECKING:
@@ -362,6 +363,17 @@ def test_the_same_lesson_gives_the_same_file(lesson: Master, whole: Path, tmp_pa
     assert [path.name for path in again.parent.iterdir()] == ["again.html"]
 
 
+def test_the_file_holds_all_it_needs(whole: Path) -> None:
+    deck = BeautifulSoup(whole.read_text(encoding="utf-8"), "html.parser")
+    loaded = [str(tag["src"]) for tag in deck.select("[src]")]
+    assert len(loaded) > 5
+    assert all(address.startswith("data:") for address in loaded)
+    assert not deck.select("link, iframe, object")
+    assert not re.search(
+        r"url\((?!data:)|@import", "".join(style.text for style in deck.select("style"))
+    )
+
+
 def test_a_deck_that_is_open_stays_whole(lesson: Master, tmp_path: Path) -> None:
     out = tmp_path / "deck.html"
     out.write_text("the deck of yesterday")
@@ -450,6 +462,15 @@ def go_to(page: Page, selector: str) -> Locator:
     return page.locator(".slides > section > section.present:visible")
 
 
+OPEN_HINTS = """async () => {
+    for (const hint of Reveal.getCurrentSlide().querySelectorAll('details')) {
+        await new Promise(done => {
+            hint.addEventListener('toggle', done);
+            hint.open = true;
+        });
+    }
+}"""
+
 # What is wrong with the slide that is shown.
 LOOK = """() => {
     const faults = [], slide = Reveal.getCurrentSlide(), body = slide.querySelector('.body');
@@ -464,15 +485,16 @@ LOOK = """() => {
     if (scrolls !== body.classList.contains('scrolls')) faults.push('scrolls unnoticed');
     if (scrolls && getComputedStyle(body).overflowY !== 'auto') faults.push('cannot scroll');
     for (const e of slide.querySelectorAll('.body *')) {
-        if (e.closest('aside') || e.closest('math') || !e.clientWidth) continue;
+        if (e.closest('math') || !e.clientWidth || !e.checkVisibility()) continue;
         if (e.scrollWidth > e.clientWidth + 1 && !e.closest('.wide'))
             faults.push('wider than the slide: ' + e.outerHTML.slice(0, 80));
         if (e.matches('.wide') && getComputedStyle(e).overflowX !== 'auto')
             faults.push('cannot scroll sideways');
     }
-    for (const image of slide.querySelectorAll('img')) {
+    // An opened hint may push a figure down; that it then scrolls is checked above.
+    for (const image of slide.querySelectorAll('.body:not(:has([open])) img')) {
         if (!inside(box(image), box(body))) faults.push('a figure is not wholly in view');
-        if (image.closest('.output_area') && box(image).height < 379) faults.push('small figure');
+        if (image.closest('.output_area') && box(image).height < 359) faults.push('small figure');
     }
     for (const part of [slide, document.querySelector('.slide-number')]) {
         const texts = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
@@ -488,8 +510,13 @@ LOOK = """() => {
 
 
 def look_through(page: Page) -> dict[int, list[str]]:
-    """Go through a whole deck; give what is wrong with each slide that was shown."""
-    return {page.evaluate("Reveal.getSlidePastCount()"): page.evaluate(LOOK) for _ in walk(page)}
+    """Go through a whole deck; give what is wrong with each slide, hints closed and opened."""
+    faults = {}
+    for _ in walk(page):
+        found = page.evaluate(LOOK)
+        page.evaluate(OPEN_HINTS)
+        faults[page.evaluate("Reveal.getSlidePastCount()")] = found + page.evaluate(LOOK)
+    return faults
 
 
 @pytest.mark.parametrize("deck", ["whole", "short"])
@@ -568,7 +595,7 @@ def test_exercise_hides_its_hints_and_its_answer_follows(page_offline: Page, who
 
 def test_code_that_only_checks_or_speaks_is_left_out(page_offline: Page, whole: Path) -> None:
     text = opened(page_offline, whole).locator(".slides").text_content() or ""
-    for code in (".wrong_if", "say(", "record("):
+    for code in (".wrong_if", "say(", "record(", "for _ in range(2)"):
         assert code not in text
     assert "The share is 0.850." in text
     assert "share = 0.85 share (simulated data)" in text

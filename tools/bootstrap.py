@@ -44,8 +44,6 @@ class SetupError(Exception):
 PYTHON_FOLDERS = [
     name for name in ("mlkit", "tests", "tools", "benchmarks", "docs") if (ROOT / name).is_dir()
 ]
-COVERAGE = ["--cov=mlkit", "--cov-config=pyproject.toml"]
-NBVAL = ["-p", "mlkit.lessons.nbval_plugin", "--nbval", "--nbval-current-env"]
 LAB_OPTIONS = [
     "--ip=127.0.0.1",
     # In a container everybody is root. The server listens to this machine alone and asks for
@@ -76,11 +74,7 @@ VERBS = {
     "test": Verb(
         "run every test (installs everything, PyTorch too)",
         ["all"],
-        [
-            ["python", "-m", "pytest", *COVERAGE, "-m", "not soak"],
-            # A call of its own: the plugin imports mlkit before coverage could watch the rest.
-            ["python", "-m", "pytest", *COVERAGE, "--cov-append", *NBVAL, "notebooks"],
-        ],
+        [["python", "-m", "pytest", "--cov=mlkit", "-m", "not soak"]],
     ),
     "lab": Verb(
         "open JupyterLab on the welcome notebook",

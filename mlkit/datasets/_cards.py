@@ -12,6 +12,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from mlkit.paths import KitError
+
 __all__ = [
     "Card",
     "DataFile",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 
-class DatasetError(Exception):
+class DatasetError(KitError):
     """A data set is unknown, damaged, or its card is faulty."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from nbformat import NotebookNode
 
 from mlkit.lessons.compare import compare_outputs
 from mlkit.lessons.derive import (
-    fingerprint,
+    follows,
     learner_copy,
     notebook_path,
     read_measures,
@@ -30,6 +29,7 @@ from mlkit.lessons.faults import Fault
 from mlkit.lessons.kernels import Cost, LostKernelError, execute
 from mlkit.lessons.master import Master, MasterError, find_masters, read_master
 from mlkit.lessons.model import Cell
+from mlkit.paths import write_whole
 
 __all__ = ["Built", "build", "build_solved", "check", "find_stale", "format_master"]
 
@@ -138,7 +138,7 @@ def find_stale(root: Path) -> list[str]:
         name = place.relative_to(master.root)
         if not place.is_file():
             lines.append(f"{name} is missing: run mlkit build")
-        elif not _follows(_stored(place), learner_copy(master)):
+        elif not follows(_stored(place), learner_copy(master)):
             lines.append(f"{name} does not follow from its master: run mlkit build")
     expected = {notebook_path(path) for path in paths}
     lines += [
@@ -195,7 +195,7 @@ def build_solved(paths: Sequence[Path], out: Path) -> list[Path]:
     for path in paths:
         master = read_master(path)
         place = out / f"{master.key}.ipynb"
-        _write_text(nbformat.writes(solved_copy(master)) + "\n", place)
+        write_whole(nbformat.writes(solved_copy(master)) + "\n", place)
         written.append(place)
     return written
 
@@ -224,7 +224,7 @@ def format_master(path: Path) -> bool:
     text = "\n".join(lines)
     if text == master.text:
         return False
-    _write_text(text, path)
+    write_whole(text, path)
     return True
 
 
@@ -239,7 +239,7 @@ def _build_one(
     wanted = learner_copy(master)
     place = notebook_path(master.path)
     stored = None if everything else _stored(place)
-    if _follows(stored, wanted):
+    if follows(stored, wanted):
         return Built(master, "unchanged"), None
     if stored is not None and _keep_outputs(stored, wanted):
         # A description of a figure may be gone with the words that changed.
@@ -265,7 +265,7 @@ def _check_one(master: Master) -> list[str]:
     if not place.is_file():
         return [f"{place}: missing. Run mlkit build."]
     stored, fresh = _stored(place), learner_copy(master)
-    if stored is None or not _follows(stored, fresh):
+    if stored is None or not follows(stored, fresh):
         return [f"{place}: does not follow from its master. Run mlkit build."]
     try:
         execute(fresh, allow_errors=True)
@@ -275,21 +275,10 @@ def _check_one(master: Master) -> list[str]:
     for cell, old, new in zip(_shown(master), _codes(stored), _codes(fresh), strict=True):
         if "nbval-ignore-output" not in cell.tags:
             differences = compare_outputs(
-                old.outputs, new.outputs, tolerance=old.metadata.get("tolerance"), pictures=True
+                old.outputs, new.outputs, tolerance=old.metadata.get("tolerance")
             )
             found += [f"{master.path}:{cell.line}: {difference}" for difference in differences]
     return found
-
-
-def _follows(stored: NotebookNode | None, wanted: NotebookNode) -> bool:
-    """Tell whether a stored notebook is what its master gives, apart from outputs."""
-    return (
-        stored is not None
-        and all(cell.execution_count for cell in _codes(stored))
-        and stored.metadata.get("mlkit", {}) == wanted.metadata["mlkit"]
-        and fingerprint(stored) == fingerprint(wanted)
-        and [cell.id for cell in stored.cells] == [cell.id for cell in wanted.cells]
-    )
 
 
 def _keep_outputs(old: NotebookNode, new: NotebookNode) -> bool:
@@ -413,7 +402,7 @@ def _ruff(sources: Iterable[str]) -> list[str]:
 
 def _write(notebook: NotebookNode, master: Master) -> None:
     nbformat.validate(notebook)
-    _write_text(nbformat.writes(notebook) + "\n", notebook_path(master.path))
+    write_whole(nbformat.writes(notebook) + "\n", notebook_path(master.path))
 
 
 def _write_measure(master: Master, cost: Cost) -> None:
@@ -424,18 +413,7 @@ def _write_measure(master: Master, cost: Cost) -> None:
         measures = read_measures(master.root)
         measures[master.key] = {"seconds": seconds, "slowest_cell": cell, "megabytes": megabytes}
         text = json.dumps(dict(sorted(measures.items())), indent=2) + "\n"
-        _write_text(text, master.root / "notebooks" / "measured.json")
-
-
-def _write_text(text: str, place: Path) -> None:
-    """Write beside and move into place, so that a file is never half written."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(place)
-    finally:
-        beside.unlink(missing_ok=True)
+        write_whole(text, master.root / "notebooks" / "measured.json")
 
 
 def _cost_words(cost: Cost | None) -> str:

@@ -96,7 +96,6 @@ def compare_outputs(
     fresh: Iterable[Mapping[str, Any]],
     *,
     tolerance: Mapping[str, Any] | None = None,
-    pictures: bool = False,
 ) -> list[str]:
     """Compare the outputs of one cell with those stored in its notebook.
 
@@ -108,8 +107,6 @@ def compare_outputs(
     tolerance : mapping, optional
         The cell's key ``tolerance``: ``{"relative": 0.02, "reason": "..."}``. With it,
         the number of decimals may change as well.
-    pictures : bool, default=False
-        Whether to compare pictures. That a picture is there is compared in any case.
 
     Returns
     -------
@@ -138,7 +135,7 @@ def compare_outputs(
             differences.append(f"stored {_describe(old)}, now {_describe(new)}")
             continue
         for kind, content in old.items():
-            what = _difference(kind, content, new[kind], relative, pictures)
+            what = _difference(kind, content, new[kind], relative)
             if what:
                 differences.append(f"{kind}: {what}")
                 break  # the other formats of this output say the same thing
@@ -318,13 +315,9 @@ def _describe(bundle: Mapping[str, Any]) -> str:
     return f"{' and '.join(bundle)} {_short(text)!r}" if text else " and ".join(bundle)
 
 
-def _difference(
-    kind: str, stored: Any, fresh: Any, relative: float | None, pictures: bool
-) -> str | None:
-    if kind == "image/png" and pictures:
+def _difference(kind: str, stored: Any, fresh: Any, relative: float | None) -> str | None:
+    if kind == "image/png":
         return picture_difference(stored, fresh)
-    if kind.startswith("image/") and not pictures:
-        return None
     if kind == "application/json" or kind.endswith("+json"):
         return json_difference(_parsed(stored), _parsed(fresh), relative=relative)
     if not (isinstance(stored, str) and isinstance(fresh, str)):

@@ -21,6 +21,7 @@ from mlkit.lessons.schema import GSBPM, CodeKeys
 
 __all__ = [
     "fingerprint",
+    "follows",
     "learner_copy",
     "notebook_path",
     "slide_copy",
@@ -130,6 +131,30 @@ def fingerprint(notebook: NotebookNode) -> str:
         for cell in notebook.cells
     ]
     return _hash(json.dumps(parts, sort_keys=True))
+
+
+def follows(stored: NotebookNode | None, wanted: NotebookNode) -> bool:
+    """Tell whether a stored notebook is what its master gives, apart from outputs.
+
+    Parameters
+    ----------
+    stored : NotebookNode or None
+        The built notebook; None when there is none.
+    wanted : NotebookNode
+        The learner copy of its master, executed or not.
+
+    Returns
+    -------
+    bool
+        False also when a cell of the stored notebook was not executed.
+    """
+    return (
+        stored is not None
+        and all(cell.execution_count for cell in stored.cells if cell.cell_type == "code")
+        and stored.metadata.get("mlkit", {}) == wanted.metadata["mlkit"]
+        and fingerprint(stored) == fingerprint(wanted)
+        and [cell.id for cell in stored.cells] == [cell.id for cell in wanted.cells]
+    )
 
 
 # ------------------------------------------------------------------------------------------

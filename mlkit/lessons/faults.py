@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mlkit.paths import KitError
+
 __all__ = ["Fault", "FaultyTextError", "LocatedYaml", "close_match", "load_yaml", "validate"]
 
 Location = tuple[Hashable, ...]
@@ -43,7 +45,7 @@ class Fault:
         return f"{self.path}:{self.line}: {self.what}"
 
 
-class FaultyTextError(Exception):
+class FaultyTextError(KitError):
     """A file has faults; the message lists them all.
 
     Parameters

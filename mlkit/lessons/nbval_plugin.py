@@ -3,8 +3,7 @@
 Load it beside nbval: ``pytest -p mlkit.lessons.nbval_plugin --nbval notebooks``. Facts about
 nbval are those of version 0.11.
 
-- Outputs are compared by `mlkit.lessons.compare`, pictures not at all (``mlkit build --check``
-  does that).
+- Outputs are compared by `mlkit.lessons.compare`, pictures too; nbval skips those.
 - A notebook with a cell that nbval would pass unseen is refused when it is collected; the
   list is in `mlkit.lessons.guards`.
 - A kernel that dies is noticed in a second; nbval waits for the cell's time to run out.

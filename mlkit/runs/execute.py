@@ -23,6 +23,7 @@ import nbformat
 
 import mlkit
 from mlkit.lessons import solved_copy
+from mlkit.paths import write_whole
 from mlkit.runs.plan import Plan
 from mlkit.runs.store import Batch, NewRun, Run, Store
 
@@ -194,7 +195,7 @@ class _Batch:
             self._say(number)
             return
         output = self.batch.folder / f"{job.run.run_id}.ipynb"
-        _write(output, outcome["notebook"])
+        write_whole(outcome["notebook"], output)
         self.store.finish(
             number,
             outcome["state"],
@@ -216,9 +217,3 @@ class _Batch:
 
     def _say(self, number: int) -> None:
         self.say(self.store.run(number))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -6,7 +6,6 @@ another process, or on another machine.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import logging
@@ -14,7 +13,6 @@ import platform
 import re
 import subprocess
 import tempfile
-import threading
 import time
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +20,6 @@ from typing import Any, TypedDict
 
 import nbformat
 import papermill
-from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
@@ -31,7 +28,7 @@ from papermill.execute import remove_error_markers
 
 import mlkit
 from mlkit.exercises import METRIC_MIME
-from mlkit.lessons.kernels import kernel_environment, quiet_kernel_manager
+from mlkit.lessons.kernels import close_loop, kernel_environment, quiet_kernel_manager
 from mlkit.runs.store import State
 
 __all__ = ["Outcome", "run_notebook", "stop_notebooks"]
@@ -191,7 +188,7 @@ class _Session:
                 raise self._ended(error) from error
             finally:
                 self.active.discard(self)
-                _close_loop()
+                close_loop()
         return self._all_cells_ran(executed)
 
     def time_left(self, cell: NotebookNode | None = None) -> float:
@@ -288,16 +285,6 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
 
 
 papermill_engines.register(_Engine.name, _Engine)
-
-
-def _close_loop() -> None:
-    """Close the event loop that jupyter_core made for this thread and would leave open.
-
-    The main thread's stays: whoever called us there may use it too.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        ensure_event_loop().close()
-        asyncio.set_event_loop(None)
 
 
 def _demand(extras: list[str]) -> None:

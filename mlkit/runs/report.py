@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mlkit.paths import write_whole
 from mlkit.runs.store import STATES, Batch, Metric, Run
 from mlkit.runs.summary import (
     LessonRuns,
@@ -84,9 +85,7 @@ def write_report(batch: Batch) -> Path:
         say_range=say_range,
     )
     path = batch.folder / "report.html"
-    part = path.with_suffix(".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    write_whole(page, path)
     return path
 
 

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from mlkit.paths import KitError
+
 __all__ = ["STATES", "Batch", "Metric", "NewRun", "Run", "State", "Store", "StoreError"]
 
 State = Literal[
@@ -105,7 +107,7 @@ CREATE TABLE metrics (
 """
 
 
-class StoreError(Exception):
+class StoreError(KitError):
     """The record cannot be read or written."""
 
 

@@ -2,9 +2,11 @@
 // the browser, because only there is it known how large the text is with the fonts at hand.
 
 const FIGURE = 540; // px of 720: how high a figure is where there is room
-const SMALLEST_FIGURE = 380; // below this, it gets a slide of its own
+const SMALLEST_FIGURE = 360; // below this, it gets a slide of its own
 
 const bodyOf = (slide) => slide.querySelector(".body");
+// A heading, or a sentence that ends in a colon, goes with what it announces.
+const announces = (block) => block.matches("h3, h4") || /:\s*$/.test(block.textContent);
 const overflow = (slide) => bodyOf(slide).scrollHeight - bodyOf(slide).clientHeight - 1;
 
 function breakUp(slide) {
@@ -18,14 +20,15 @@ function breakUp(slide) {
 function place(block, page, empty) {
   const body = bodyOf(page);
   const first = body.childElementCount === 0;
+  const alone = [...body.children].every(announces);
   body.append(block);
   for (const output of block.querySelectorAll(".output_area")) {
     output.classList.toggle("wide", output.scrollWidth > output.clientWidth + 1);
   }
   const excess = overflow(page);
   if (excess <= 0 || block.matches("aside") || shrinkFigure(block, excess)) return page;
-  const tall = block.offsetHeight > body.clientHeight;
-  const parts = first || tall ? split(block) : [];
+  const tall = leastHeight(block) > body.clientHeight;
+  const parts = alone || tall ? split(block) : [];
   if (parts.length) {
     block.remove();
     return parts.reduce((last, part) => place(part, last, empty), page);
@@ -42,8 +45,6 @@ function nextPage(page, block, empty) {
   block.remove();
   block.classList.remove("fragment"); // alone on a slide, it need not wait for another press
   const left = bodyOf(page);
-  // A heading, or a sentence that ends in a colon, goes with what it announces.
-  const announces = (e) => e.matches("h3, h4") || /:\s*$/.test(e.textContent);
   while (left.childElementCount > 1 && announces(left.lastElementChild)) {
     bodyOf(next).prepend(left.lastElementChild);
   }
@@ -55,6 +56,11 @@ function enlargeFigure(image) {
   const widest = image.closest(".body").clientWidth;
   const scale = Math.min(FIGURE / image.naturalHeight, widest / image.naturalWidth);
   image.style.height = `${Math.floor(scale * image.naturalHeight)}px`;
+}
+
+function leastHeight(block) {
+  const figure = block.querySelector("img");
+  return block.offsetHeight - (figure ? Math.max(0, figure.offsetHeight - SMALLEST_FIGURE) : 0);
 }
 
 function shrinkFigure(block, excess) {
