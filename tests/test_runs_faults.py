@@ -64,6 +64,7 @@ elif END.startswith("remove "):
     import shutil
 
     shutil.rmtree(END.removeprefix("remove "))
+    open(END.removeprefix("remove "), "w").close()  # a folder of that name can't be made again
 """
 
 
