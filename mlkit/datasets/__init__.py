@@ -1,4 +1,7 @@
-"""Data sets: real ones that the kit brings along, each with its card.
+"""Data sets, each with its card: real ones, bundled or downloaded, and simulated ones.
+
+``load_...`` reads real data that the kit brings along, ``fetch_...`` downloads real data once
+and keeps them, ``make_...`` simulates data whose truth is known.
 
 >>> from mlkit.datasets import load_soc_index
 >>> soc = load_soc_index()
@@ -17,14 +20,22 @@ from mlkit.datasets._cards import (
     dataset_card,
     dataset_names,
 )
+from mlkit.datasets._download import cache_folder
+from mlkit.datasets._ecoicop import fetch_ecoicop
+from mlkit.datasets._responses import make_occupation_responses
 from mlkit.datasets._soc import load_soc_index
+from mlkit.datasets._uksic import fetch_uksic2007
 
 __all__ = [
     "Bunch",
     "Card",
     "DataFile",
     "DatasetError",
+    "cache_folder",
     "dataset_card",
     "dataset_names",
+    "fetch_ecoicop",
+    "fetch_uksic2007",
     "load_soc_index",
+    "make_occupation_responses",
 ]

@@ -18,6 +18,7 @@ __all__ = [
     "Card",
     "DataFile",
     "DatasetError",
+    "checksum",
     "dataset_card",
     "dataset_names",
     "read_data_file",
@@ -40,11 +41,16 @@ class DataFile:
         Size.
     sha256 : str
         Checksum, in hexadecimal.
+    url : str or None
+        Where it is downloaded from. None for a file that the kit brings along, and the empty
+        text for one that is published nowhere in this form: it is put in place by hand, or
+        comes from the mirror of an office.
     """
 
     name: str
     bytes: int
     sha256: str
+    url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,7 @@ class Card:
         The terms of use, the words that must be shown, how to cite it and where it is
         from. `licence_url` and `source` may be empty for data the kit makes itself.
     files : tuple of DataFile
-        The bundled files; none when a generator makes the data.
+        The files, bundled or downloaded.
     settings : mapping of str to object
         The settings of the generator; none for real data.
     """
@@ -102,7 +108,11 @@ class Card:
         It changes whenever the data change, because a file that does not fit its card is
         never loaded; and when the words change, because a lesson may show them.
         """
-        content = json.dumps(asdict(self), sort_keys=True, default=str)
+        # A bundled file has no address, and is described as before there were addresses.
+        described = asdict(
+            self, dict_factory=lambda pairs: {k: v for k, v in pairs if v is not None}
+        )
+        content = json.dumps(described, sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -126,8 +136,7 @@ class Card:
         if self.defects:
             blocks += ["## Known defects", _bullets(self.defects)]
         if self.files:
-            files = (f"`{f.name}`: {f.bytes:,} bytes, sha256 `{f.sha256}`" for f in self.files)
-            blocks += ["## Files", _bullets(files)]
+            blocks += ["## Files", _bullets(map(_describe, self.files))]
         if self.settings:
             settings = (f"`{key} = {value!r}`" for key, value in self.settings.items())
             blocks += ["## Settings of the generator", _bullets(settings)]
@@ -231,6 +240,12 @@ def read_data_file(card: Card, name: str) -> bytes:
     return content
 
 
+def checksum(path: Path) -> str:
+    """Compute the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _root() -> Path:
     """Find the folder of the data sets: in the package, else in the checkout around it."""
     package = Path(__file__).resolve().parents[1]
@@ -265,10 +280,18 @@ def _faults(content: Mapping[str, Any]) -> list[str]:
     faults += [f"the key {key!r} is unknown" for key in sorted(unknown)]
     if content.get("kind", "real") not in ("real", "simulated"):
         faults.append(f"kind is {content['kind']!r}; allowed are 'real' and 'simulated'")
-    entry = {f.name for f in fields(DataFile)}
-    if any(file.keys() != entry for file in content.get("files", [])):
-        faults.append(f"an entry of files has other keys than {', '.join(sorted(entry))}")
+    entries = content.get("files", [])
+    if any(file.keys() | {"url"} != {f.name for f in fields(DataFile)} for file in entries):
+        faults.append("an entry of files has other keys than bytes, name, sha256 and perhaps url")
     return faults
+
+
+def _describe(file: DataFile) -> str:
+    facts = f"`{file.name}`: {file.bytes:,} bytes, sha256 `{file.sha256}`"
+    if file.url is None:
+        return facts
+    origin = f"downloaded from <{file.url}>" if file.url else "no public address known"
+    return f"{facts}; not bundled, {origin}"
 
 
 def _bullets(lines: Iterable[str]) -> str:
