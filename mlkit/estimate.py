@@ -291,6 +291,28 @@ class Design:
         inside = _mask(domain, len(self))
         return int(self._df_by(np.where(inside, 0, -1), 1)[0][0])
 
+    def without_weights(self) -> Design | None:
+        """Give the same drawing with every unit counted once, for figures of records.
+
+        Strata, primary units and the finite population correction stay.
+
+        Returns
+        -------
+        Design or None
+            The design; None where nothing is left, as when weights alone were given.
+
+        Examples
+        --------
+        >>> Design(weights=[1, 2, 5, 5], psu=["a", "a", "b", "c"]).without_weights().weights
+        array([1., 1., 1., 1.])
+        """
+        fractions = self._fractions[self._stratum]
+        if self._psu is None and self.n_strata == 1 and not fractions.any():
+            return None
+        psu = np.arange(len(self)) if self._psu is None else self._psu
+        fpc = fractions[psu] if fractions.any() else None
+        return Design(strata=self._stratum[psu], psu=psu, fpc=fpc)
+
     def _df_by(self, domain: Places, n_domains: int) -> tuple[Places, Places]:
         """Count degrees of freedom and primary units of each domain; -1 is no domain."""
         unit = np.flatnonzero((domain >= 0) & (self.weights > 0))
@@ -466,6 +488,18 @@ class ReplicateDesign:
         """Give :attr:`df`, as replicates do not tell where a domain lies."""
         _mask(domain, len(self))
         return self.df
+
+    def without_weights(self) -> ReplicateDesign:
+        """Give the same drawing with every unit counted once; see :meth:`Design.without_weights`.
+
+        Each replicate keeps the factor by which it multiplies the weight of a unit. A unit
+        without weight keeps the factor 1.
+        """
+        weights = self.weights[:, None]
+        factors = np.divide(
+            self._replicates, weights, out=np.ones_like(self._replicates), where=weights > 0
+        )
+        return ReplicateDesign(np.ones(len(self)), factors, df=self.df, scale=self._scale)
 
     def _df_by(self, domain: Places, n_domains: int) -> tuple[Places, Places]:
         inside = domain[(domain >= 0) & (self.weights > 0)]

@@ -3,42 +3,8 @@
 The names of :mod:`mlkit.evaluation.coding` can be imported from here as well.
 """
 
-from __future__ import annotations
+from mlkit.evaluation import coding
+from mlkit.evaluation.coding import *  # noqa: F403 - the list of names stands there
 
-from mlkit.evaluation.coding import (
-    Agreement,
-    CodingFigure,
-    CodingReport,
-    CurvePoint,
-    FirstWrongLevel,
-    HierarchicalScores,
-    ProductionCurve,
-    ReliabilityTable,
-    agreement,
-    brier_of_correct,
-    coding_report,
-    expected_calibration_error,
-    first_wrong_level,
-    hierarchical_scores,
-    production_curve,
-    reliability_table,
-)
-
-__all__ = [
-    "Agreement",
-    "CodingFigure",
-    "CodingReport",
-    "CurvePoint",
-    "FirstWrongLevel",
-    "HierarchicalScores",
-    "ProductionCurve",
-    "ReliabilityTable",
-    "agreement",
-    "brier_of_correct",
-    "coding_report",
-    "expected_calibration_error",
-    "first_wrong_level",
-    "hierarchical_scores",
-    "production_curve",
-    "reliability_table",
-]
+__all__: list[str] = []
+__all__ += coding.__all__

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mlkit.classifications import Classification
-from mlkit.estimate import AnyDesign, Design, ReplicateDesign
+from mlkit.estimate import AnyDesign, Design
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -175,7 +175,7 @@ def designs_by_unit(
     if np.ptp(design.weights) == 0:
         # Weights alone that are all equal say no more than no weights.
         return {"records": None if sample_weight is not None else design}
-    return {"records": _without_weights(design), "population": design}
+    return {"records": design.without_weights(), "population": design}
 
 
 def read_correct(correct: Any) -> NDArray[np.bool_]:
@@ -289,22 +289,6 @@ def _check_best_first(table: NDArray[np.float64]) -> None:
             f"In {int((rising | gaps).sum()):,} of {len(table):,} rows of scores a later score is "
             "higher than an earlier one, or the earlier one is missing; give the best code first."
         )
-
-
-def _without_weights(design: AnyDesign) -> AnyDesign | None:
-    """Take the weights out of a design; strata, primary units and correction stay."""
-    if isinstance(design, ReplicateDesign):
-        weights = design.weights[:, None]
-        factors = np.divide(
-            design._replicates, weights, out=np.ones_like(design._replicates), where=weights > 0
-        )
-        return ReplicateDesign(np.ones(len(design)), factors, df=design.df, scale=design._scale)
-    fractions = design._fractions[design._stratum]
-    if design._psu is None and design.n_strata == 1 and not fractions.any():
-        return None
-    psu = np.arange(len(design)) if design._psu is None else design._psu
-    fpc = fractions[psu] if fractions.any() else None
-    return Design(strata=design._stratum[psu], psu=psu, fpc=fpc)
 
 
 def _is_whole_number(value: object) -> bool:
