@@ -130,7 +130,7 @@ def test_every_data_set_is_as_its_card_says(name: str) -> None:
     folder = ROOT / "datasets" / name
     assert card.name == name
     assert card.files or card.settings
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} - {"results.csv"} == {
         "card.toml",
         "LICENSE",
         *(file.name for file in card.files if file.url is None),
@@ -291,6 +291,49 @@ def test_faulty_card(kit: Path, old: str, new: str, said: str) -> None:
     assert f"{card} " in message
     assert said in message
     assert f"checkout -- {CARD}" in message
+
+
+RESULTS = """lesson,parameters,name,unit,value,standard_error,low,high
+t/01-a,LANGUAGE=x,accuracy,share of records,0.9126,0.01,0.892,0.932
+t/01-a,LANGUAGE=y,accuracy,share of records,0.5,,,
+t/01-a,LANGUAGE=y,records,records,2698,,,
+t/02-b,,accuracy,share of records,1,,,
+"""
+
+
+def test_results_of_lessons_stand_in_the_card(kit: Path) -> None:
+    before = run_in(kit, "print(dataset_card('soc_index').fingerprint)").stdout
+    (kit / CARD).with_name("results.csv").write_text(RESULTS, encoding="utf-8")
+    run = run_in(kit, "c = dataset_card('soc_index'); print(c.fingerprint); print(c)")
+    assert run.stdout.startswith(before)  # no part of the data, so no notebook becomes stale
+    assert run.stdout.endswith(
+        """
+## What lessons found in these real data
+
+Lesson t/01-a; in brackets: 95 % intervals.
+
+| figure | unit | LANGUAGE=x | LANGUAGE=y |
+| --- | --- | --- | --- |
+| accuracy | share of records | 0.913 (0.892 to 0.932) | 0.500 |
+| records | records |  | 2,698 |
+
+Lesson t/02-b; in brackets: 95 % intervals.
+
+| figure | unit | as it comes |
+| --- | --- | --- |
+| accuracy | share of records | 1 |
+
+"""
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.9126", "much"), ("value", "worth"), (",,,", "")])
+def test_faulty_results(kit: Path, old: str, new: str) -> None:
+    path = (kit / CARD).with_name("results.csv")
+    path.write_text(RESULTS.replace(old, new), encoding="utf-8")
+    message = complaint(kit, "dataset_card('soc_index')")
+    assert f"{path} is no table of results" in message
+    assert "checkout -- datasets/soc_index/results.csv" in message
 
 
 def test_no_data_at_all(kit: Path) -> None:

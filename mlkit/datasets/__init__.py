@@ -15,6 +15,7 @@ from __future__ import annotations
 from mlkit.datasets._bunch import Bunch
 from mlkit.datasets._cards import (
     Card,
+    CardResult,
     DataFile,
     DatasetError,
     dataset_card,
@@ -29,6 +30,7 @@ from mlkit.datasets._uksic import fetch_uksic2007
 __all__ = [
     "Bunch",
     "Card",
+    "CardResult",
     "DataFile",
     "DatasetError",
     "cache_folder",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import hashlib
 import json
+import math
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from mlkit.paths import KitError
 
 __all__ = [
     "Card",
+    "CardResult",
     "DataFile",
     "DatasetError",
     "checksum",
@@ -53,6 +56,32 @@ class DataFile:
     url: str | None = None
 
 
+@dataclass(frozen=True)
+class CardResult:
+    """A figure that a lesson found in the data set, written by a run plan and never by hand.
+
+    Attributes
+    ----------
+    lesson : str
+        The lesson.
+    parameters : str
+        The parameters with which it ran, as far as they differ from the lesson's own.
+    name, unit : str
+        The figure and its unit.
+    value, standard_error, low, high : float
+        The figure, its standard error and the ends of its interval; NaN where there is none.
+    """
+
+    lesson: str
+    parameters: str
+    name: str
+    unit: str
+    value: float
+    standard_error: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What a data set is, and what may be done with it.
@@ -82,6 +111,9 @@ class Card:
         The files, bundled or downloaded.
     settings : mapping of str to object
         The settings of the generator; none for real data.
+    results : tuple of CardResult
+        What lessons found in these data, from the file ``results.csv`` beside the card. They
+        are no part of the data, so they leave the fingerprint alone.
     """
 
     name: str
@@ -100,6 +132,7 @@ class Card:
     source: str = ""
     files: tuple[DataFile, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    results: tuple[CardResult, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -112,6 +145,7 @@ class Card:
         described = asdict(
             self, dict_factory=lambda pairs: {k: v for k, v in pairs if v is not None}
         )
+        del described["results"]
         content = json.dumps(described, sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -140,6 +174,8 @@ class Card:
         if self.settings:
             settings = (f"`{key} = {value!r}`" for key, value in self.settings.items())
             blocks += ["## Settings of the generator", _bullets(settings)]
+        if self.results:
+            blocks += [f"## What lessons found in these {self.kind} data", *_tables(self.results)]
         return "\n\n".join(blocks) + "\n"
 
     def _repr_markdown_(self) -> str:
@@ -199,6 +235,7 @@ def dataset_card(name: str) -> Card:
         raise DatasetError(f"{path} is faulty: {'; '.join(faults)}. {_remedy(path)}")
     content["defects"] = tuple(content["defects"])
     content["files"] = tuple(DataFile(**entry) for entry in content.get("files", []))
+    content["results"] = _read_results(path.with_name("results.csv"))
     return Card(name=name, **content)
 
 
@@ -273,7 +310,7 @@ def _no_such_dataset(name: str, names: tuple[str, ...]) -> str:
 
 def _faults(content: Mapping[str, Any]) -> list[str]:
     """Compare the keys of a card with those of :class:`Card`."""
-    known = [f for f in fields(Card) if f.name != "name"]
+    known = [f for f in fields(Card) if f.name not in ("name", "results")]
     needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
     faults = [f"the key {key!r} is missing" for key in needed if key not in content]
     unknown = content.keys() - {f.name for f in known}
@@ -292,6 +329,57 @@ def _describe(file: DataFile) -> str:
         return facts
     origin = f"downloaded from <{file.url}>" if file.url else "no public address known"
     return f"{facts}; not bundled, {origin}"
+
+
+def _read_results(path: Path) -> tuple[CardResult, ...]:
+    """Read the results beside a card; most cards have none."""
+    if not path.is_file():
+        return ()
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, restval="missing"))
+    try:
+        return tuple(
+            CardResult(
+                row["lesson"],
+                row["parameters"],
+                row["name"],
+                row["unit"],
+                *(float(row[key] or "nan") for key in ("value", "standard_error", "low", "high")),
+            )
+            for row in rows
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path} is no table of results: {error}. {_remedy(path)}") from error
+
+
+def _tables(results: Iterable[CardResult]) -> Iterator[str]:
+    """Show the results of each lesson: a row for each figure, a column for each run."""
+    lessons: dict[str, list[CardResult]] = {}
+    for result in results:
+        lessons.setdefault(result.lesson, []).append(result)
+    for lesson, found in lessons.items():
+        runs = dict.fromkeys(result.parameters for result in found)
+        cells = {(result.name, result.parameters): _figure(result) for result in found}
+        figures = {result.name: result.unit for result in found}
+        rows = [
+            [name, unit, *(cells.get((name, run), "") for run in runs)]
+            for name, unit in figures.items()
+        ]
+        head = ["figure", "unit", *(run or "as it comes" for run in runs)]
+        lines = [head, ["---"] * len(head), *rows]
+        yield f"Lesson {lesson}; in brackets: 95 % intervals."
+        yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _figure(result: CardResult) -> str:
+    low, value, high = map(_number, (result.low, result.value, result.high))
+    return f"{value} ({low} to {high})" if low and high else value
+
+
+def _number(number: float) -> str:
+    if math.isnan(number):
+        return ""
+    return f"{number:,.0f}" if abs(number) >= 100 or number.is_integer() else f"{number:.3f}"
 
 
 def _bullets(lines: Iterable[str]) -> str:
