@@ -65,7 +65,11 @@ FRONT_MATTER = [
     ('gsbpm: "5.2"', 'gsbpm: "5.9"', "gsbpm: given '5.9': not a process of the GSBPM in the kit"),
     ("qf4sa: [accuracy]", "qf4sa: [speed]", "qf4sa.0: given 'speed': input should be 'accuracy'"),
     ("pilots: [bls]", "pilots: [bsl]", "no pilot study 'bsl' in pilots.yaml. Did you mean 'bls'?"),
-    ("pilots: [bls]", "datasets: [soc]", "no data set 'soc'. Known: ecoicop, occupation_responses,"),
+    (
+        "pilots: [bls]",
+        "datasets: [soc]",
+        "no data set 'soc'. Known: ecoicop, occupation_responses,",
+    ),
     ("pilots: [bls]", "datasets: [soc_indx]", "no data set 'soc_indx'. Did you mean 'soc_index'?"),
     ("pilots: [bls]", "requires: [gpu]", "requires.0: given 'gpu': input should be 'imagery'."),
     (
