@@ -36,7 +36,7 @@ CONDA_NAMES = {
     "nbconvert": "nbconvert-core",
     "torch": "pytorch-cpu",
 }
-EXTRAS_IN_THE_IMAGE = ("lessons", "runs", "lab", "imagery")
+EXTRAS_IN_THE_IMAGE = ("lessons", "runs", "lab", "imagery", "neural")
 BESIDE_THE_PACKAGES = {"python", "pip"}
 
 

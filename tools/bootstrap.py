@@ -484,7 +484,7 @@ def build(extras: "set[str]", project: "dict[str, Any]") -> None:
         # Temporary files go with the folder when a set-up is killed. A small /tmp is no matter.
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),
     }
-    heavy = "imagery" in extras
+    heavy = "neural" in extras
     try:
         scratch.mkdir(parents=True)
         say(f"[1/3] An empty environment, with {python}: some seconds.")

@@ -86,7 +86,7 @@ class FrontMatter(_Strict):
     objectives: Annotated[list[Text], Field(min_length=1, max_length=6)]
     prerequisites: list[Text] = []
     datasets: list[Name] = []
-    requires: list[Literal["imagery"]] = []
+    requires: list[Literal["imagery", "neural"]] = []
     gsbpm: Annotated[str, BeforeValidator(_known_process)]
     qf4sa: Annotated[list[Quality], Field(min_length=1)]
     pilots: list[Name] = []

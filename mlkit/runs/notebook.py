@@ -34,7 +34,7 @@ from mlkit.runs.store import State
 __all__ = ["Outcome", "run_notebook", "stop_notebooks"]
 
 # What an extra brings, by the names under which it is imported.
-EXTRAS = {"imagery": ("torch", "rasterio")}
+EXTRAS = {"imagery": ("rasterio",), "neural": ("torch",)}
 
 # The packages whose version can change a result.
 PACKAGES = (
