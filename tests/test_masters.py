@@ -71,7 +71,11 @@ FRONT_MATTER = [
         "no data set 'soc'. Known: ecoicop, occupation_responses,",
     ),
     ("pilots: [bls]", "datasets: [soc_indx]", "no data set 'soc_indx'. Did you mean 'soc_index'?"),
-    ("pilots: [bls]", "requires: [gpu]", "requires.0: given 'gpu': input should be 'imagery' or 'neural'."),
+    (
+        "pilots: [bls]",
+        "requires: [gpu]",
+        "requires.0: given 'gpu': input should be 'imagery' or 'neural'.",
+    ),
     (
         "pilots: [bls]",
         "prerequisites: [start/01-smal]",
