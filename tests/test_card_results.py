@@ -42,7 +42,11 @@ def tool() -> ModuleType:
 def checkout(tmp_path: Path) -> Path:
     line = "SHARE = 0.9  # float: true share that is coded right"
     assert line in SAMPLE
-    write_sample(tmp_path, SAMPLE.replace(line, line + PARAMETERS))
+    text = SAMPLE.replace(line, line + PARAMETERS)
+    recorded = 'record("share", share, data="simulated", unit="share")'
+    assert recorded in text
+    real = 'if DATASET == "ecoicop":\n    record("real_share", share, data="real", unit="share")'
+    write_sample(tmp_path, text.replace(recorded, f"{recorded}\n{real}"))
     (tmp_path / "plans").mkdir()
     return tmp_path
 
@@ -58,6 +62,8 @@ def test_a_plan_fills_the_cards_of_its_data_sets(tool: ModuleType, checkout: Pat
         "occupation_responses": [""],
         "ecoicop": ["LANGUAGE=english", "LANGUAGE=french"],
     }
+    # Simulated figures have no place in the card of real data.
+    assert {row["name"] for row in tables["ecoicop"]} == {"real_share"}
     row = tables["occupation_responses"][0]
     assert (row["lesson"], row["name"], row["unit"]) == ("start/01-small", "share", "share")
     assert 0.8 < float(row["value"]) < 1

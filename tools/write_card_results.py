@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from mlkit.datasets import CardResult
+from mlkit.datasets import CardResult, dataset_card
 from mlkit.lessons import find_masters, read_master
 from mlkit.paths import KitError, find_checkout, write_whole
 from mlkit.runs import Run, read_plan, run_plan
@@ -49,8 +49,12 @@ def write_card_results(root: Path, out: Path) -> list[Path]:
 
 
 def card_results(run: Run, root: Path) -> list[CardResult]:
-    """Turn the figures of a run into rows of a card; text and missing figures have no place."""
+    """Turn the figures of a run into rows of a card; text and missing figures have no place.
+
+    Nor have simulated figures in the card of real data: a lesson may show both.
+    """
     named = _name(run, root)
+    kind = dataset_card(DATASETS[run.parameters["DATASET"]]).kind
     return [
         CardResult(
             lesson=run.lesson,
@@ -63,7 +67,7 @@ def card_results(run: Run, root: Path) -> list[CardResult]:
             high=metric.interval[1] if metric.interval else NAN,
         )
         for metric in run.metrics
-        if isinstance(metric.value, (int, float))
+        if isinstance(metric.value, (int, float)) and metric.data == kind
     ]
 
 

@@ -23,6 +23,7 @@ from mlkit.datasets._cards import (
 )
 from mlkit.datasets._download import cache_folder
 from mlkit.datasets._ecoicop import fetch_ecoicop
+from mlkit.datasets._own import read_coded_csv
 from mlkit.datasets._responses import make_occupation_responses
 from mlkit.datasets._soc import load_soc_index
 from mlkit.datasets._uksic import fetch_uksic2007
@@ -40,4 +41,5 @@ __all__ = [
     "fetch_uksic2007",
     "load_soc_index",
     "make_occupation_responses",
+    "read_coded_csv",
 ]
