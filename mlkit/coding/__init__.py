@@ -21,20 +21,34 @@ from mlkit.coding._certify import (
     certify_thresholds,
     threshold_grid,
 )
+from mlkit.coding._conformal import ConformalShortLists, conformal_quantile
+from mlkit.coding._short_list_report import (
+    ShortListFigure,
+    ShortListReport,
+    short_list_report,
+)
+from mlkit.coding._short_lists import ShortLists, top_k_lists
 
 __all__ = [
     "AuditPlan",
     "Certificate",
     "CodeCertificates",
     "ConfidenceCalibrator",
+    "ConformalShortLists",
     "PlannedTest",
     "Scope",
+    "ShortListFigure",
+    "ShortListReport",
+    "ShortLists",
     "Step",
     "certify_audit",
     "certify_per_code",
     "certify_thresholds",
     "confidence_from_scores",
+    "conformal_quantile",
     "fault_in_walk",
     "plan_audit_sample",
+    "short_list_report",
     "threshold_grid",
+    "top_k_lists",
 ]
