@@ -4,6 +4,8 @@ A model gives each record a code and a confidence. Records whose confidence reac
 are coded automatically; the others go to a clerk. :class:`ConfidenceCalibrator` makes the
 confidences mean what they say. :func:`certify_thresholds` finds a threshold together with a
 guarantee, and :func:`plan_audit_sample` says how many records that takes.
+:class:`FallBackCoder` codes what is unsure at a higher level of the classification, and
+:func:`top_k_lists` and :class:`ConformalShortLists` make lists for the clerks who code the rest.
 """
 
 from mlkit.coding._audit import AuditPlan, PlannedTest, plan_audit_sample
@@ -22,6 +24,12 @@ from mlkit.coding._certify import (
     threshold_grid,
 )
 from mlkit.coding._conformal import ConformalShortLists, conformal_quantile
+from mlkit.coding._fall_back import FallBackCoder
+from mlkit.coding._fall_back_certificate import (
+    FallBackCertificate,
+    FallBackCodes,
+    LevelRule,
+)
 from mlkit.coding._short_list_report import (
     ShortListFigure,
     ShortListReport,
@@ -35,6 +43,10 @@ __all__ = [
     "CodeCertificates",
     "ConfidenceCalibrator",
     "ConformalShortLists",
+    "FallBackCertificate",
+    "FallBackCoder",
+    "FallBackCodes",
+    "LevelRule",
     "PlannedTest",
     "Scope",
     "ShortListFigure",
