@@ -5,6 +5,7 @@ from here as well.
 """
 
 from mlkit.evaluation import coding, totals
+
 # The lists of names stand there.
 from mlkit.evaluation.coding import *  # noqa: F403
 from mlkit.evaluation.totals import *  # noqa: F403
