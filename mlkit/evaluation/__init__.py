@@ -1,15 +1,11 @@
 """What scikit-learn lacks for judging official statistics: design, levels of a code, production.
 
-The names of :mod:`mlkit.evaluation.coding` and :mod:`mlkit.evaluation.totals` can be imported
-from here as well.
+The names of :mod:`mlkit.evaluation.coding` can be imported from here as well; other topics have
+modules of their own, such as :mod:`mlkit.evaluation.totals`.
 """
 
-from mlkit.evaluation import coding, totals
-
-# The lists of names stand there.
-from mlkit.evaluation.coding import *  # noqa: F403
-from mlkit.evaluation.totals import *  # noqa: F403
+from mlkit.evaluation import coding
+from mlkit.evaluation.coding import *  # noqa: F403 - the list of names stands there
 
 __all__: list[str] = []
 __all__ += coding.__all__
-__all__ += totals.__all__
