@@ -36,7 +36,7 @@ __all__ = ["Built", "build", "build_solved", "check", "find_stale", "format_mast
 WORKERS = 2
 
 # Times and sizes are kept in coarse steps, so that measuring again rarely changes a page.
-SECONDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 120)
+SECONDS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 45, 60, 120)
 MEGABYTES = 100
 
 _MEASURING = threading.Lock()  # lessons are built side by side, and share one file
@@ -97,7 +97,8 @@ def build(
     """
     masters, faults = _read_all(paths)
     done: list[Built] = []
-    with ThreadPoolExecutor(WORKERS) as pool:
+    # One lesson beside another would be measured too.
+    with ThreadPoolExecutor(1 if measure else WORKERS) as pool:
         results = pool.map(
             lambda m: _build_one(_formatted(m), everything or measure, measure), masters
         )
