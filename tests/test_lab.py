@@ -35,7 +35,7 @@ BUSY = """() => {
         panel.sessionContext.session?.kernel?.status !== 'idle';
 }"""
 READY = """() => {
-    const panel = jupyterapp?.shell?.currentWidget;
+    const panel = window.jupyterapp?.shell?.currentWidget;
     return panel?.content?.model?.cells?.length > 3
         && panel.sessionContext.session?.kernel?.status === 'idle';
 }"""
