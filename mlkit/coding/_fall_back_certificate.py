@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mlkit.coding._certificate import Scope, Step, percent
+from mlkit.coding._certificate import Scope, Step, _axes, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -382,11 +382,3 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"the level {names[0]}"
     return f"the levels {', '.join(names[:-1])} and {names[-1]}"
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots()[1]
