@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlkit._views import axes
 from mlkit.coding._checks import as_code, fewest_records, require_share
 
 if TYPE_CHECKING:
@@ -120,12 +121,9 @@ class AuditPlan:
         Axes
             Where it was drawn.
         """
-        import matplotlib.pyplot as plt
-
         from mlkit.style import GREY
 
-        if ax is None:
-            ax = plt.subplots()[1]
+        ax = axes(ax)
         for name, test in self.tests.items():
             sizes = np.unique(np.linspace(1, 1.2 * test.safe_records, 2_000).astype(int))
             powers = _power(sizes, test.expected, self.target, 1 - test.confidence)[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlkit._views import axes
 from mlkit.coding._checks import as_codes, as_confidences, require_share
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ class Certificate:
         """
         from mlkit.style import GREEN, GREY, VERMILION
 
-        ax = _axes(ax)
+        ax = axes(ax)
         for start, walk in self.to_frame().groupby("start"):
             name = f"walk {start}" if len(self.starts) > 1 else "observed agreement"
             (line,) = ax.plot(walk["share"], walk["agreement"], "o-", label=name)
@@ -457,7 +458,7 @@ class CodeCertificates:
         """
         from mlkit.style import GREY
 
-        ax = _axes(ax)
+        ax = axes(ax)
         found = self.to_frame().dropna(subset="threshold").sort_values("automatic")
         ax.hlines(found["code"], found["bound"], found["agreement"])
         ax.plot(found["agreement"], found["code"], "o", label="observed agreement")
@@ -577,11 +578,3 @@ def _threshold_text(threshold: float | Mapping[str, float]) -> str:
 
 def _rounded(column: pd.Series[Any], form: str, *, missing: str) -> list[str]:
     return [missing if math.isnan(value) else form.format(value) for value in column]
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots()[1]

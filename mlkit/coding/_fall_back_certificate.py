@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mlkit.coding._certificate import Scope, Step, _axes, percent
+from mlkit._views import axes
+from mlkit.coding._certificate import Scope, Step, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,7 +184,7 @@ class FallBackCertificate:
         Axes
             Where it was drawn.
         """
-        ax = _axes(ax)
+        ax = axes(ax)
         frame = self.to_frame()
         numbers = [rule.number for rule in self.path]
         below = np.zeros(len(numbers))
@@ -326,7 +327,7 @@ class FallBackCodes:
         Axes
             Where it was drawn.
         """
-        ax = _axes(ax)
+        ax = axes(ax)
         shares = self.shares
         bars = ax.barh(list(map(str, shares.index)), shares.to_numpy())
         ax.bar_label(bars, [percent(share) for share in shares])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlkit.coding._certificate import _axes, percent
+from mlkit._views import axes
+from mlkit.coding._certificate import percent
 from mlkit.coding._checks import as_design
 from mlkit.coding._short_lists import ShortLists, read_automatic, read_truth
 from mlkit.estimate import Estimate, mean, proportion
@@ -147,7 +148,7 @@ class ShortListReport:
         """
         from mlkit.style import GREY
 
-        ax = _axes(ax)
+        ax = axes(ax)
         rows = self._rows(groups=20)
         for place, (_, _, coverage, length) in enumerate(rows):
             ax.plot([coverage.low, coverage.high], [place, place], color="C0")

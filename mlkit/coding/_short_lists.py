@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlkit.coding._certificate import _axes
+from mlkit._views import axes
 from mlkit.coding._checks import _numbers, as_code, as_codes, require_count
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class ShortLists:
         Axes
             Where it was drawn.
         """
-        ax = _axes(ax)
+        ax = axes(ax)
         count = np.bincount(self.lengths)
         ax.bar(np.arange(1, len(count)), count[1:])
         ax.set_xlabel("codes on the list")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mlkit._views import as_html, as_text, axes
 from mlkit.estimate import AnyDesign, Estimate, proportion
 from mlkit.evaluation._estimates import bounded, undefined
 from mlkit.evaluation._inputs import Labels, check_lengths, designs_by_unit, match, read_truth
-from mlkit.evaluation._views import as_html, as_text, axes, with_interval
+from mlkit.evaluation._views import with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mlkit._views import as_html, as_text, axes
 from mlkit.classifications import Classification
 from mlkit.evaluation._inputs import (
     MISSING,
@@ -21,7 +22,7 @@ from mlkit.evaluation._inputs import (
     read_truth,
     read_weights,
 )
-from mlkit.evaluation._views import as_html, as_text, axes, three_decimals
+from mlkit.evaluation._views import three_decimals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlkit._views import as_html, as_text, axes
 from mlkit.evaluation._inputs import read_correct, read_scores, read_weights
-from mlkit.evaluation._views import as_html, as_text, axes, three_decimals
+from mlkit.evaluation._views import three_decimals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mlkit._views import as_html, as_text, axes
 from mlkit.classifications import Classification
 from mlkit.estimate import AnyDesign, Estimate, proportion
 from mlkit.evaluation._estimates import bounded, undefined
@@ -23,7 +24,7 @@ from mlkit.evaluation._inputs import (
     read_predictions,
     read_truth,
 )
-from mlkit.evaluation._views import as_html, as_text, axes, with_interval
+from mlkit.evaluation._views import with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

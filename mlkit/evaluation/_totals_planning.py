@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlkit._views import as_html, as_text, axes
 from mlkit.estimate import Estimate
 from mlkit.evaluation._inputs import check_lengths
-from mlkit.evaluation._views import as_html, as_text, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

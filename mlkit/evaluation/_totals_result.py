@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from mlkit._views import as_html, as_text, axes
 from mlkit.estimate import Estimate
-from mlkit.evaluation._views import as_html, as_text, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
