@@ -733,3 +733,11 @@ def test_the_certificate_of_a_walk_by_hand() -> None:
     assert (
         certificate.reason == "The walk stopped at the first rule that failed, at the level major."
     )
+
+
+def test_unnamed_levels_are_called_level_once() -> None:
+    from mlkit.coding._fall_back_certificate import _listed
+
+    assert _listed(["level 4"]) == "level 4"
+    assert _listed(["level 3", "level 4"]) == "level 3 and level 4"
+    assert _listed(["unit"]) == "the level unit"

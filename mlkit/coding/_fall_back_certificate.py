@@ -380,6 +380,8 @@ def _html(title: str, statement: str, table: str, details: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Join the names of levels: the level unit; the levels unit, minor and major."""
+    if names[0].startswith("level "):  # unnamed levels are called "level 4"
+        return " and ".join(names)
     if len(names) == 1:
         return f"the level {names[0]}"
     return f"the levels {', '.join(names[:-1])} and {names[-1]}"

@@ -21,6 +21,7 @@ from mlkit.datasets._cards import (
     dataset_card,
     dataset_names,
 )
+from mlkit.datasets._coded import CodedRecords, load_coded_records
 from mlkit.datasets._download import cache_folder
 from mlkit.datasets._ecoicop import fetch_ecoicop
 from mlkit.datasets._own import read_coded_csv
@@ -32,6 +33,7 @@ __all__ = [
     "Bunch",
     "Card",
     "CardResult",
+    "CodedRecords",
     "DataFile",
     "DatasetError",
     "cache_folder",
@@ -39,6 +41,7 @@ __all__ = [
     "dataset_names",
     "fetch_ecoicop",
     "fetch_uksic2007",
+    "load_coded_records",
     "load_soc_index",
     "make_occupation_responses",
     "read_coded_csv",
