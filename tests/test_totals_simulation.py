@@ -209,7 +209,9 @@ SCENARIOS = {
 
 TUNED = ("simple", "weighted", "independent")  # power tuning is tried here, as it takes long
 
-# Cells that fail, and by how much: their coverage over 20,000 draws.
+# Cells that fail, and by how much: their coverage over 20,000 draws. One more is likely to be too
+# low, but by less than 20,000 draws can tell: clustered_left_out, misclassification, code 2 had
+# .9459 over 46,000.
 KNOWN = {
     ("simple", "calibration", 2): 0.9415,
     ("simple", "misclassification", 2): 0.962,
@@ -227,7 +229,6 @@ KNOWN = {
     ("clustered_left_out", "calibration", 2): 0.7224,
     ("clustered_left_out", "misclassification", 0): 0.9075,
     ("clustered_left_out", "misclassification", 1): 0.9025,
-    ("clustered_left_out", "misclassification", 2): 0.9459,  # near the border: 46,000 draws
     ("clustered_left_out", "prediction-powered", 0): 0.8633,
     ("clustered_left_out", "prediction-powered", 1): 0.8579,
     ("clustered_left_out", "prediction-powered", 2): 0.9078,
@@ -324,7 +325,7 @@ def test_coverage_over_many_draws(name: str) -> None:
 
 def test_only_failures_are_published_as_known() -> None:
     assert {name for name, _, _ in KNOWN} <= {*SCENARIOS}
-    assert all(abs(known - NOMINAL) > tolerance(2 * PUBLISHED) for known in KNOWN.values())
+    assert all(abs(known - NOMINAL) > tolerance(PUBLISHED) for known in KNOWN.values())
 
 
 # --- negative controls: what must fail ----------------------------------------------------------
