@@ -209,9 +209,9 @@ SCENARIOS = {
 
 TUNED = ("simple", "weighted", "independent")  # power tuning is tried here, as it takes long
 
-# Cells that fail, and by how much: their coverage over 20,000 draws. One more is likely to be too
-# low, but by less than 20,000 draws can tell: clustered_left_out, misclassification, code 2 had
-# .9459 over 46,000.
+# Cells that fail, and by how much: their coverage over 20,000 draws, or more where so many could
+# not tell it from nominal.
+MORE_DRAWS = {("clustered_left_out", "misclassification", 2): 46_000}
 KNOWN = {
     ("simple", "calibration", 2): 0.9415,
     ("simple", "misclassification", 2): 0.962,
@@ -229,6 +229,7 @@ KNOWN = {
     ("clustered_left_out", "calibration", 2): 0.7224,
     ("clustered_left_out", "misclassification", 0): 0.9075,
     ("clustered_left_out", "misclassification", 1): 0.9025,
+    ("clustered_left_out", "misclassification", 2): 0.9459,
     ("clustered_left_out", "prediction-powered", 0): 0.8633,
     ("clustered_left_out", "prediction-powered", 1): 0.8579,
     ("clustered_left_out", "prediction-powered", 2): 0.9078,
@@ -303,7 +304,8 @@ def check(name: str, draws: int, seed: int) -> None:
             assert value == pytest.approx(NOMINAL, abs=tolerance(draws)), (name, estimator, k)
         else:
             # The published figure has a simulation error of its own.
-            allowed = math.hypot(tolerance(draws, known), tolerance(PUBLISHED, known))
+            published = MORE_DRAWS.get((name, estimator, k), PUBLISHED)
+            allowed = math.hypot(tolerance(draws, known), tolerance(published, known))
             assert value == pytest.approx(known, abs=allowed), (name, estimator, k)
     for (estimator, k), value in found.bias.items():
         if name == "shifted" and estimator != "misclassification":
@@ -325,7 +327,8 @@ def test_coverage_over_many_draws(name: str) -> None:
 
 def test_only_failures_are_published_as_known() -> None:
     assert {name for name, _, _ in KNOWN} <= {*SCENARIOS}
-    assert all(abs(known - NOMINAL) > tolerance(PUBLISHED) for known in KNOWN.values())
+    for cell, known in KNOWN.items():
+        assert abs(known - NOMINAL) > tolerance(MORE_DRAWS.get(cell, PUBLISHED)), cell
 
 
 # --- negative controls: what must fail ----------------------------------------------------------
