@@ -11,6 +11,7 @@ import html
 import math
 import numbers
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -438,7 +439,9 @@ def _metric_text(metric: Mapping[str, Any]) -> str:
         low, high = metric["interval"]
         text += f", {100 * metric['confidence']:g}% interval {_end(low)} to {_end(high)}"
     text += f" ({metric['data']} data)"
-    return text + (f": {metric['note']}" if metric["note"] else "")
+    text += f": {metric['note']}" if metric["note"] else ""
+    # A notebook breaks long lines in the middle of words.
+    return textwrap.fill(text, 100, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _end(bound: float | None) -> str:

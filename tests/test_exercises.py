@@ -282,9 +282,11 @@ def test_the_line_of_a_result_tells_everything(capsys: pytest.CaptureFixture[str
         confidence=0.995,
         note="one-sided",
     )
+    # A notebook would break a line of more than some 110 characters in the middle of a word.
     assert capsys.readouterr().out == (
         "Recorded: total = 1205 EUR, standard error 31, 99.5% interval 1143 to open "
-        "(simulated data): one-sided\n"
+        "(simulated data):\n"
+        "    one-sided\n"
     )
 
 
