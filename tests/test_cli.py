@@ -17,7 +17,7 @@ from tests.sample import SAMPLE, spoil, write_sample
 ROOT = Path(__file__).resolve().parents[1]
 
 # What `pip install .` alone leaves out. (pydantic comes with typer.)
-EXTRAS = ("jupytext", "nbclient", "nbconvert", "nbformat", "papermill", "yaml")
+EXTRAS = ("jupytext", "nbclient", "nbconvert", "nbformat", "papermill")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def test_a_faulty_master_is_told_with_file_and_line(
     ("arguments", "missing", "extra"),
     [
         (("build", "--stale"), "jupytext", "lessons"),
-        (("try",), "yaml", "lessons"),
+        (("try",), "pydantic", "lessons"),
     ],
 )
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(
