@@ -44,6 +44,8 @@ class SetupError(Exception):
 PYTHON_FOLDERS = [
     name for name in ("mlkit", "tests", "tools", "benchmarks", "docs") if (ROOT / name).is_dir()
 ]
+# One file at a time on each core: what a file's tests share is built once.
+ALL_CORES = ["--numprocesses=logical", "--dist=loadfile"]
 LAB_OPTIONS = [
     "--ip=127.0.0.1",
     # In a container everybody is root. The server listens to this machine alone and asks for
@@ -74,7 +76,7 @@ VERBS = {
     "test": Verb(
         "run every test (installs everything, PyTorch too)",
         ["all"],
-        [["python", "-m", "pytest", "--cov=mlkit", "-m", "not soak"]],
+        [["python", "-m", "pytest", *ALL_CORES, "--cov=mlkit", "-m", "not soak"]],
     ),
     "lab": Verb(
         "open JupyterLab on the welcome notebook",
@@ -110,7 +112,7 @@ VERBS = {
     "soak": Verb(
         "run the long fault tests",
         ["all"],
-        [["python", "-m", "pytest", "-m", "soak"]],
+        [["python", "-m", "pytest", *ALL_CORES, "-m", "soak"]],
     ),
 }
 
