@@ -24,9 +24,11 @@ from mlkit.datasets._cards import (
 from mlkit.datasets._coded import CodedRecords, load_coded_records
 from mlkit.datasets._download import cache_folder
 from mlkit.datasets._ecoicop import fetch_ecoicop
+from mlkit.datasets._inject import inject_errors, inject_missing
 from mlkit.datasets._own import read_coded_csv
 from mlkit.datasets._responses import make_occupation_responses
 from mlkit.datasets._soc import load_soc_index
+from mlkit.datasets._surveys import Survey, make_business_survey, make_household_survey
 from mlkit.datasets._uksic import fetch_uksic2007
 
 __all__ = [
@@ -36,13 +38,18 @@ __all__ = [
     "CodedRecords",
     "DataFile",
     "DatasetError",
+    "Survey",
     "cache_folder",
     "dataset_card",
     "dataset_names",
     "fetch_ecoicop",
     "fetch_uksic2007",
+    "inject_errors",
+    "inject_missing",
     "load_coded_records",
     "load_soc_index",
+    "make_business_survey",
+    "make_household_survey",
     "make_occupation_responses",
     "read_coded_csv",
 ]
