@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from mlkit.datasets import dataset_card, read_coded_csv
-from mlkit.lessons import read_master
-from mlkit.lessons.derive import solved_copy
-from mlkit.runs.notebook import run_notebook
+from tests.lesson_runs import needs_real_copies, run_lesson, shown, use_real_workbook
 
-ROOT = Path(__file__).resolve().parents[1]
-MASTER = ROOT / "tutorials" / "text-classification" / "03-auto-coding-threshold.md"
-WORKBOOK = "stats-poland-ecoicop.xlsx"
-
-REAL = os.environ.get("MLKIT_REAL_DATA")
+LESSON = "text-classification/03-auto-coding-threshold"
+run = partial(run_lesson, LESSON)
 
 # Every run has these, whatever the data, so that one table can compare them.
 METRICS = {
@@ -44,24 +36,6 @@ METRICS = {
     "largest_relative_error_naive",
     "largest_relative_error_all_automatic",
 }
-
-
-def run(**parameters: Any) -> tuple[Any, dict[str, Any]]:
-    """Run the solved lesson; give how it ended, and its results by name."""
-    notebook = nbformat.writes(solved_copy(read_master(MASTER)))
-    ended = run_notebook(notebook, parameters, seconds_per_cell=120, seconds_per_run=300)
-    return ended, {metric["name"]: metric for metric in ended["metrics"]}
-
-
-def shown(ended: Any) -> str:
-    """Collect what a run has shown as text."""
-    notebook = nbformat.reads(ended["notebook"], as_version=4)
-    return "\n".join(
-        output.get("data", {}).get("text/plain", "")
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    )
 
 
 def answers(rows: int, wrong: float) -> pd.DataFrame:
@@ -156,7 +130,7 @@ FAULTY = {
         "code,text of the answer\n" + "".join(f"22{i % 7},nurse {i}\n" for i in range(1_500)),
         "Is the text in the first column",
     ),
-    "one code": ("text,code\n" + "nurse,2231\n" * 1_500, "1 different codes"),
+    "one code": ("text,code\n" + "nurse,2231\n" * 1_500, "has only the code '2231'"),
 }
 
 
@@ -207,16 +181,13 @@ def test_a_run_with_faulty_parameters_fails_with_the_reason(
 # ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not REAL, reason="MLKIT_REAL_DATA names no folder of real copies")
+@needs_real_copies
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("language", ["english", "french"])
 def test_real_product_names_are_coded(
     language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "ecoicop").mkdir()
-    shutil.copy(Path(REAL or "") / WORKBOOK, tmp_path / "ecoicop")
-    monkeypatch.setenv("MLKIT_CACHE", str(tmp_path))
-
+    use_real_workbook(tmp_path, monkeypatch)
     ended, found = run(DATASET="ecoicop", LANGUAGE=language)
     assert ended["state"] == "succeeded", ended["error_message"]
     assert set(found) == METRICS | {"accuracy_level_1", "accuracy_level_2"}
@@ -230,7 +201,7 @@ def test_real_product_names_are_coded(
     in_card = {
         result.name: result.value
         for result in dataset_card("ecoicop").results
-        if result.parameters == f"LANGUAGE={language}" and result.lesson.endswith(MASTER.stem)
+        if result.parameters == f"LANGUAGE={language}" and result.lesson == LESSON
     }
     measured = {name: m["value"] for name, m in found.items() if m["data"] == "real"}
     assert in_card == pytest.approx(measured, rel=1e-4)

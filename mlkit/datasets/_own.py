@@ -112,8 +112,14 @@ def _choose_columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def _check(table: pd.DataFrame, name: str, fewest: int) -> None:
     if len(table) < fewest:
         raise ValueError(f"{name} has {len(table):,} rows. At least {fewest:,} are needed.")
-    if not 2 <= table["code"].nunique() <= len(table) / 2:
+    codes = table["code"].unique()
+    if len(codes) == 1:
         raise ValueError(
-            f"{name} has {table['code'].nunique():,} different codes in {len(table):,} rows. Is "
+            f"{name} has only the code {codes[0]!r} in {len(table):,} rows. A model needs two or "
+            "more codes to tell apart."
+        )
+    if len(codes) > len(table) / 2:
+        raise ValueError(
+            f"{name} has {len(codes):,} different codes in {len(table):,} rows. Is "
             "the text in the first column, and the code in the second?"
         )
