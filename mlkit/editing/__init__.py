@@ -25,19 +25,39 @@ array([ True, False])
 from mlkit.editing._check import Cell, RuleCheck, Status
 from mlkit.editing._consistency import Consistency, Redundancy
 from mlkit.editing._grammar import LinearAtom, MemberAtom, RuleSyntaxError
+from mlkit.editing._macro import DrillDown, TotalsComparison, compare_totals
+from mlkit.editing._outliers import (
+    OutlierStatus,
+    QuartileOutliers,
+    RatioOutliers,
+    hidiroglou_berthelot,
+    quartile_outliers,
+)
 from mlkit.editing._rules import EditRule, EditRules, LinearSystem, Variable
+from mlkit.editing._selective import EditingCurve, SelectiveScores, selective_scores
 
 __all__ = [
     "Cell",
     "Consistency",
+    "DrillDown",
     "EditRule",
     "EditRules",
+    "EditingCurve",
     "LinearAtom",
     "LinearSystem",
     "MemberAtom",
+    "OutlierStatus",
+    "QuartileOutliers",
+    "RatioOutliers",
     "Redundancy",
     "RuleCheck",
     "RuleSyntaxError",
+    "SelectiveScores",
     "Status",
+    "TotalsComparison",
     "Variable",
+    "compare_totals",
+    "hidiroglou_berthelot",
+    "quartile_outliers",
+    "selective_scores",
 ]
