@@ -22,6 +22,11 @@ app = typer.Typer(
     epilog="Verbs marked (checkout) work inside a clone of the repository.",
 )
 
+edit = typer.Typer(
+    no_args_is_help=True, help="Check a CSV file against edit rules, find wrong fields, impute."
+)
+app.add_typer(edit, name="edit")
+
 Lessons = Annotated[
     list[str] | None,
     typer.Argument(
@@ -129,6 +134,81 @@ def data(
             typer.echo(f"{known:<24} {card.kind:<10} {card.title}")
     else:
         typer.echo(dataset_card(name))
+
+
+File = Annotated[Path, typer.Argument(help="A CSV file, one record a line, names on top.")]
+Rules = Annotated[Path, typer.Option("--rules", help="Edit rules, as text or YAML.")]
+Out = Annotated[
+    Path | None, typer.Option(help="The folder to write; it must not exist. Beside the file.")
+]
+Identifier = Annotated[
+    str | None, typer.Option("--id", help="The column that identifies records; else the lines.")
+]
+Costs = Annotated[
+    list[str] | None,
+    typer.Option("--cost", help="What changing a field costs, as turnover=2, or =inf; else 1."),
+]
+
+
+@edit.command()
+def check(
+    file: File,
+    rules: Rules,
+    out: Out = None,
+    identifier: Identifier = None,
+    weight: Annotated[str | None, typer.Option(help="The column of design weights.")] = None,
+) -> None:
+    """List the rules that each record breaks."""
+    from mlkit.editing import _command
+
+    typer.echo(_command.check_file(file, rules, out, identifier=identifier, weight=weight))
+
+
+@edit.command()
+def localise(
+    file: File,
+    rules: Rules,
+    out: Out = None,
+    identifier: Identifier = None,
+    cost: Costs = None,
+) -> None:
+    """List the fewest fields whose change can make each record valid."""
+    from mlkit.editing import _command
+
+    costs = _costs(cost)
+    typer.echo(_command.localise_file(file, rules, out, identifier=identifier, costs=costs))
+
+
+@edit.command()
+def impute(
+    file: File,
+    rules: Rules,
+    out: Out = None,
+    identifier: Identifier = None,
+    cost: Costs = None,
+    within: Annotated[
+        list[str] | None, typer.Option(help="A column that donor and recipient have in common.")
+    ] = None,
+) -> None:
+    """Mend the file: a new one whose records keep the rules, and a list of the changes."""
+    from mlkit.editing import _command
+
+    costs, classes = _costs(cost), within or ()
+    told = _command.impute_file(
+        file, rules, out, identifier=identifier, costs=costs, within=classes
+    )
+    typer.echo(told)
+
+
+def _costs(given: Iterable[str] | None) -> dict[str, float]:
+    costs = {}
+    for text in given or ():
+        name, _, number = text.rpartition("=")
+        try:
+            costs[name] = float(number)
+        except ValueError:
+            _fail(f"--cost {text}: expected a column and a number, such as turnover=2.")
+    return costs
 
 
 def main() -> None:
