@@ -332,13 +332,16 @@ def best_cost(A: Any, b: Any, equal: Any, start: Any, weights: Any) -> float:  #
     return float(found.fun) if found.success else float("nan")
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
-@given(
+LINEAR_CASES = (
     linear_rules(),
     st.lists(st.tuples(*[st.integers(-20, 20)] * 4), min_size=1, max_size=4),
     st.lists(st.tuples(*[st.booleans()] * 4), min_size=4, max_size=4),
     st.sampled_from([None, (1, 1, 1, 1), (1, 10, 0.1, 3)]),
 )
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(*LINEAR_CASES)
 def test_the_smallest_weighted_change_as_slsqp_finds_it(
     rows: Any, records: Any, masks: Any, weights: Any
 ) -> None:
@@ -409,8 +412,7 @@ def conditions(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(forms))
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
-@given(
+SMALL_CASES = (
     st.lists(conditions(), min_size=1, max_size=4),
     st.lists(
         st.tuples(
@@ -424,6 +426,10 @@ def conditions(draw: st.DrawFn) -> str:
     ),
     st.lists(st.tuples(*[st.booleans()] * 4), min_size=4, max_size=4),
 )
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(*SMALL_CASES)
 def test_as_trying_every_record_of_a_small_world(lines: Any, records: Any, masks: Any) -> None:
     rules = EditRules.from_text(BOUNDS + "\n".join(lines))
     world = pd.DataFrame(WORLD)
@@ -461,6 +467,21 @@ def test_as_trying_every_record_of_a_small_world(lines: Any, records: Any, masks
         assert after.y == round(after.y)
         best = min(cost(record) for _, record in others.iterrows())
         assert cost(after) == (best[0], pytest.approx(best[1], abs=1e-9))
+
+
+@pytest.mark.soak
+@settings(max_examples=2000, deadline=None)
+@given(*LINEAR_CASES)
+def test_many_more_linear_rules(rows: Any, records: Any, masks: Any, weights: Any) -> None:
+    test = test_the_smallest_weighted_change_as_slsqp_finds_it
+    test.hypothesis.inner_test(rows, records, masks, weights)
+
+
+@pytest.mark.soak
+@settings(max_examples=2000, deadline=None)
+@given(*SMALL_CASES)
+def test_many_more_small_worlds(lines: Any, records: Any, masks: Any) -> None:
+    test_as_trying_every_record_of_a_small_world.hypothesis.inner_test(lines, records, masks)
 
 
 # --- after imputers of scikit-learn ----------------------------------------------------------

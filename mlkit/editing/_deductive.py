@@ -77,9 +77,10 @@ def impute_deductive(
     (``status in {"a", "b"}``). A *conditional* rule counts where its condition is known to hold.
     Each passes on to the others what it finds.
 
-    Rules are taken as written, without tolerances. What follows only from several inequalities
-    together, or from trying out conditions, is not found: such cells stay open, for
-    :func:`impute_from_donors` or a model.
+    Rules are taken as written, without tolerances; rounded values that agree only within them
+    are a contradiction here, which :func:`adjust_to_rules` can settle. What follows only from
+    several inequalities together, or from trying out conditions, is not found: such cells stay
+    open, for :func:`impute_from_donors` or a model.
 
     The same is known as deterministic imputation in Banff.
 
