@@ -166,24 +166,24 @@ def make_business_survey(
     Survey
         Amounts are in thousands of an invented currency and whole numbers, as float64.
 
-        truth, observed : columns `activity` (section of NACE, text), `size_class` (text), both
-            from the register and always right; `staff`, of whom `employees`; `turnover`,
-            `otherrev` (other revenue), `totalrev`; `staffcosts`, `othercosts`, `totalcosts`;
-            `profit`; `vat`; `exporter` (bool), `exports` and `investment`. Three balances hold:
-            turnover + otherrev = totalrev, staffcosts + othercosts = totalcosts, totalrev -
-            totalcosts = profit. A blank in `exports` or `investment` means 0. In the setting
-            "simple": `staff`, `turnover`, `otherrev`, `totalrev`, `staffcosts`, `othercosts`,
-            `totalcosts`, `profit` and `vat`.
-        kinds : "unit_record" (all amounts in units instead of thousands), "unit" (one amount),
-            "sign" (profit, or one of the costs), "swap" (staffcosts and othercosts, or turnover
-            and totalrev), "random"; "none".
-        design : `weights`, `strata` and `fpc`, the number of enterprises in the stratum.
-        paradata : `mode` ("web", "paper", "phone"), `days_late`, `new_respondent`, `remark`
-            (whether the respondent wrote one), `changed_before` (whether a clerk changed the
-            enterprise's record in the round before; False for new ones) and `clerk_changed`
-            (the same for this record: what supervised editing learns from).
-        previous : `staff`, `turnover`, `totalrev`, `totalcosts` and `profit` of the year before.
-        population : true totals by activity, and of "all".
+        - *truth, observed*: columns `activity` (section of NACE, text), `size_class` (text), both
+          from the register and always right; `staff`, of whom `employees`; `turnover`,
+          `otherrev` (other revenue), `totalrev`; `staffcosts`, `othercosts`, `totalcosts`;
+          `profit`; `vat`; `exporter` (bool), `exports` and `investment`. Three balances hold:
+          turnover + otherrev = totalrev, staffcosts + othercosts = totalcosts, totalrev -
+          totalcosts = profit. A blank in `exports` or `investment` means 0. In the setting
+          "simple": `staff`, `turnover`, `otherrev`, `totalrev`, `staffcosts`, `othercosts`,
+          `totalcosts`, `profit` and `vat`.
+        - *kinds*: "unit_record" (all amounts in units instead of thousands), "unit" (one amount),
+          "sign" (profit, or one of the costs), "swap" (staffcosts and othercosts, or turnover
+          and totalrev), "random"; "none".
+        - *design*: `weights`, `strata` and `fpc`, the number of enterprises in the stratum.
+        - *paradata*: `mode` ("web", "paper", "phone"), `days_late`, `new_respondent`, `remark`
+          (whether the respondent wrote one), `changed_before` (whether a clerk changed the
+          enterprise's record in the round before; False for new ones) and `clerk_changed`
+          (the same for this record: what supervised editing learns from).
+        - *previous*: `staff`, `turnover`, `totalrev`, `totalcosts` and `profit` of the year before.
+        - *population*: true totals by activity, and of "all".
 
     Raises
     ------
@@ -199,7 +199,7 @@ def make_business_survey(
     Sample sizes of strata are proportional to the number of enterprises times their mean
     size class, at least 2 and at most all (Neyman's allocation, with size in place of the
     standard deviation). True records satisfy every hard rule. In the setting "simple" the true
-    records are rounded after the rule |profit| <= 0.9 totalrev has been met, so that with seed
+    records are rounded after the rule ``|profit| <= 0.9 totalrev`` has been met, so that with seed
     0 none of 1,000, 1 of 20,000 and 2 of 200,000 true records fail.
 
     Examples
@@ -283,26 +283,26 @@ def make_household_survey(
     Survey
         Amounts are per month, in whole units of an invented currency, as float64.
 
-        truth, observed : columns `region` (six), `area` ("urban", "rural") and `education`
-            ("none", "school", "degree"), from the register and always right; `sex`, `age`,
-            `marital` ("single", "married", "widowed", "divorced"), `household_size`; `status`
-            ("child", "student", "employee", "self-employed", "unemployed", "retired",
-            "other"); `hours` a week and `occupation` (seven groups), only for those who
-            work, missing in `truth` for others; `wage`, `selfemp`, `pension` and `benefits`,
-            which add up to `income`; `tax` and `net` = income - tax; `food`, `housing`,
-            `transport` and `leisure`, which add up to `spending`. A blank in `pension`,
-            `benefits`, `transport` or `leisure` means 0.
-        kinds : "period" (a year's wage or other income instead of a month's), "unit" (all
-            spending in hundredths), "swap" (pension and benefits), "category" (another marital
-            status, or status), "age" (its digits), "skip" (hours of someone who does not work),
-            "random"; "none".
-        design : `weights`, `strata` and `psu`. Municipalities are drawn from very many, so there
-            is no finite population correction.
-        paradata : `proxy` (whether someone else answered), `documents` (whether
-            payslips were looked at), `minutes` and `clerk_changed` (whether a clerk who looked
-            at the record changed it: what supervised editing learns from).
-        previous : no columns.
-        population : expected means by region, and of "all".
+        - *truth, observed*: columns `region` (six), `area` ("urban", "rural") and `education`
+          ("none", "school", "degree"), from the register and always right; `sex`, `age`,
+          `marital` ("single", "married", "widowed", "divorced"), `household_size`; `status`
+          ("child", "student", "employee", "self-employed", "unemployed", "retired",
+          "other"); `hours` a week and `occupation` (seven groups), only for those who
+          work, missing in `truth` for others; `wage`, `selfemp`, `pension` and `benefits`,
+          which add up to `income`; `tax` and `net` = income - tax; `food`, `housing`,
+          `transport` and `leisure`, which add up to `spending`. A blank in `pension`,
+          `benefits`, `transport` or `leisure` means 0.
+        - *kinds*: "period" (a year's wage or other income instead of a month's), "unit" (all
+          spending in hundredths), "swap" (pension and benefits), "category" (another marital
+          status, or status), "age" (its digits), "skip" (hours of someone who does not work),
+          "random"; "none".
+        - *design*: `weights`, `strata` and `psu`. Municipalities are drawn from very many, so there
+          is no finite population correction.
+        - *paradata*: `proxy` (whether someone else answered), `documents` (whether
+          payslips were looked at), `minutes` and `clerk_changed` (whether a clerk who looked
+          at the record changed it: what supervised editing learns from).
+        - *previous*: no columns.
+        - *population*: expected means by region, and of "all".
 
     Raises
     ------

@@ -80,7 +80,7 @@ def check_file(
             out or file.with_name(f"{file.stem}-checked"),
             [
                 ("broken-rules.csv", _as_csv(check.broken_rules(), survey)),
-                ("report.html", _page(file, [check])),
+                ("report.html", _page(file, {"Rules": check})),
             ],
         )
     told = f"{check.failing.sum():,} of {len(survey.frame):,} records break a hard rule, "
@@ -107,7 +107,13 @@ def localise_file(
             out or file.with_name(f"{file.stem}-localised"),
             [
                 ("fields.csv", _as_csv(table, survey)),
-                ("report.html", _page(file, [survey.rules.check(survey.frame), found])),
+                (
+                    "report.html",
+                    _page(
+                        file,
+                        {"Rules": survey.rules.check(survey.frame), "Fields to change": found},
+                    ),
+                ),
             ],
         )
     counts = found.status.value_counts()
@@ -148,7 +154,10 @@ def impute_file(
                 (file.name, _edited_text(survey, changes)),
                 ("changes.csv", _as_csv(changes, survey)),
                 ("for-a-clerk.csv", _as_csv(clerk, survey)),
-                ("report.html", _page(file, [before, *steps, after])),
+                (
+                    "report.html",
+                    _page(file, {"Rules before": before, **steps, "Rules after": after}),
+                ),
             ],
         )
     told = f"{len(changes):,} values changed or filled in. Records that break a hard rule: "
@@ -158,7 +167,7 @@ def impute_file(
 
 def _impute(
     survey: Survey, costs: Mapping[str, float], within: Sequence[str]
-) -> tuple[list[Any], pd.DataFrame, pd.DataFrame]:
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Run the steps; give their results, the data, and the method of each changed cell."""
     rules, names = survey.rules, [v.name for v in survey.rules.variables]
     systematic = correct_systematic_errors(survey.frame, rules)
@@ -168,26 +177,32 @@ def _impute(
 
     # The fields hold values that the rules refute, so nothing below may read them.
     frame, fields = _emptied(systematic.frame, found.fields), found.fields
-    steps: list[Any] = [systematic, found]
+    steps: dict[str, Any] = {"Systematic errors": systematic, "Fields to change": found}
 
-    def take(step: Imputation, method: str) -> None:
+    def take(title: str, step: Imputation, method: str) -> None:
         nonlocal frame, fields
         frame, fields = step.frame, fields & ~step.changed[names]
         methods[step.changed[names]] = method
-        steps.append(step)
+        steps[title] = step
 
-    take(impute_deductive(frame, rules, fields), "follows from the rules")
+    take(
+        "What follows from the rules",
+        impute_deductive(frame, rules, fields),
+        "follows from the rules",
+    )
     numbers = [v.name for v in rules.variables if v.numeric]
     if fields.to_numpy().any() and numbers:
         options: dict[str, Any] = {"match_on": numbers, "within": within}
-        take(impute_from_donors(frame, rules, fields, **options), "donor")
+        take("Donors", impute_from_donors(frame, rules, fields, **options), "donor")
     if fields.to_numpy().any() and numbers:
         # A donor's amounts seldom add up to the recipient's totals: first without the balances.
         free = rules.without(*(rule.name for rule in rules if _is_balance(rule)))
         moved = fields.copy()
         if len(free.hard):
-            take(impute_from_donors(frame, free, fields, **options), "donor, adjusted")
-        take(adjust_to_rules(frame, rules, moved & ~fields), "donor, adjusted")
+            donors = impute_from_donors(frame, free, fields, **options)
+            take("Donors, balances left aside", donors, "donor, adjusted")
+        adjusted = adjust_to_rules(frame, rules, moved & ~fields)
+        take("Adjusted to the balances", adjusted, "donor, adjusted")
     return steps, _restored(frame, survey, fields, rules), methods
 
 
@@ -383,9 +398,12 @@ def _as_csv(table: pd.DataFrame, survey: Survey) -> str:
     return table.to_csv(index=False, sep=survey.separator, lineterminator="\n")
 
 
-def _page(file: Path, results: Sequence[Any]) -> str:
+def _page(file: Path, results: Mapping[str, Any]) -> str:
     title = f"Editing report: {html.escape(file.name)}"
-    parts = "\n".join(f"<section>{result._repr_html_()}</section>" for result in results)
+    parts = "\n".join(
+        f"<section><h2>{name}</h2>{result._repr_html_()}</section>"
+        for name, result in results.items()
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
