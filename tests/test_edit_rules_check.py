@@ -470,3 +470,10 @@ def test_one_record_has_a_report() -> None:
     assert isinstance(check, RuleCheck)
     assert check.estimate().value == 1
     assert "1 records" in repr(check)
+
+
+def test_a_column_of_blanks_that_mean_zero() -> None:
+    """All None, as an object column: once its zeros could not be written."""
+    rules = EditRules.from_text("variable bonus: zero if blank\npaid: bonus + wage >= 1")
+    frame = pd.DataFrame({"bonus": pd.Series([None, None], dtype=object), "wage": [0, 5]})
+    assert rules.check(frame).failing.tolist() == [True, False]

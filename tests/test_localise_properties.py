@@ -330,10 +330,38 @@ def test_real_numbers_without_projections(text: str, drawn: Any, costs: list[flo
         compare_reals(text, drawn, costs)
 
 
+# --- covers ------------------------------------------------------------------------------------
+
+MEMBERS = 7
+families = st.lists(st.integers(1, 2**MEMBERS - 1), min_size=1, max_size=8)
+prices = st.lists(st.sampled_from((0.5, 1.0, 1.0, 2.0, 3.0)), min_size=MEMBERS, max_size=MEMBERS)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(families, prices, st.permutations(range(MEMBERS)), st.integers(0, 2**MEMBERS - 1))
+def test_covers_as_trying_every_set(
+    sets: list[int], costs: list[float], order: list[int], allowed: int
+) -> None:
+    meeting = [m for m in range(2**MEMBERS) if all(m & one for one in sets)]
+    priced = {
+        m: sum(costs[place] for place in _covers.bits(m)) for m in meeting if not m & ~allowed
+    }
+    cheapest = sorted(m for m, cost in priced.items() if cost == min(priced.values()))
+    assert _covers.cheapest_covers(sets, costs, allowed) == cheapest
+    # Binary ranks, so that no two sets are equal.
+    ranks = [2.0**place for place in order]
+    first = _covers.first_of_cheapest(sets, costs, ranks, allowed)
+    rank = {m: sum(ranks[place] for place in _covers.bits(m)) for m in cheapest}
+    assert first == min(rank, key=rank.__getitem__, default=None)
+    smallest = [m for m in meeting if not any(o != m and o & m == o for o in meeting)]
+    assert sorted(_covers.smallest_covers(sets)) == smallest
+
+
 # --- for long ----------------------------------------------------------------------------------
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3_000)
 @settings(max_examples=5_000, deadline=None)
 @given(SYSTEMS)
 def test_as_trying_every_record_for_long(system: Any) -> None:
@@ -341,7 +369,8 @@ def test_as_trying_every_record_for_long(system: Any) -> None:
 
 
 @pytest.mark.soak
-@settings(max_examples=1_000, deadline=None)
+@pytest.mark.timeout(3_000)
+@settings(max_examples=500, deadline=None)
 @given(*REAL)
 def test_real_numbers_for_long(text: str, drawn: Any, costs: list[float]) -> None:
     compare_reals(text, drawn, costs)

@@ -68,7 +68,7 @@ FRONT_MATTER = [
     (
         "pilots: [bls]",
         "datasets: [soc]",
-        "no data set 'soc'. Known: ecoicop, occupation_responses,",
+        "no data set 'soc'. Known: business_survey, ecoicop,",
     ),
     ("pilots: [bls]", "datasets: [soc_indx]", "no data set 'soc_indx'. Did you mean 'soc_index'?"),
     (

@@ -556,7 +556,9 @@ def _numbers_of_objects(series: pd.Series[Any], variable: Variable) -> NDArray[n
             "all. Turn text into numbers first, with pandas.to_numeric, and decide what to do with "
             "the rest."
         )
-    return pd.to_numeric(series.astype(object)).to_numpy(dtype=np.float64, na_value=np.nan)
+    return pd.to_numeric(series.astype(object)).to_numpy(
+        dtype=np.float64, na_value=np.nan, copy=True
+    )
 
 
 def _read_booleans(series: pd.Series[Any], variable: Variable) -> tuple[NDArray[np.intp], Mask]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mlkit.editing._check import Cell, Columns, Status
-from mlkit.editing._grammar import Atom, Clause, LinearAtom, MemberAtom, negate
+from mlkit.editing._grammar import Atom, Clause, LinearAtom, negate
 from mlkit.editing._projection import Choice, Projector, Row, as_rows
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def _not_applicable(variable: Variable, may_be_empty: set[str]) -> Iterator[list
 def _is_false(clause: Clause, may_be_empty: set[str]) -> list[list[Atom | Empty]]:
     """Say that no atom of a clause is true; one about an empty field never is."""
     return [
-        [*_denied(atom), *(Empty(name) for name in atom.variables if name in may_be_empty)]
+        [*negate(atom), *(Empty(name) for name in atom.variables if name in may_be_empty)]
         for atom in clause
     ]
 
@@ -302,14 +302,3 @@ def _is_open(clause: Clause, may_be_empty: set[str]) -> list[list[Atom | Empty]]
 
 def _names(clause: Clause) -> Iterable[str]:
     return dict.fromkeys(name for atom in clause for name in atom.variables)
-
-
-def _denied(atom: Atom) -> Clause:
-    """Negate an atom with its tolerance."""
-    if isinstance(atom, MemberAtom) or not atom.tolerance:
-        return negate(atom)
-    return tuple(
-        replace(one, constant=one.constant - atom.tolerance)
-        for one in negate(atom)
-        if isinstance(one, LinearAtom)
-    )
