@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mlkit.editing import EditRules
-from mlkit.editing._localise import Localisation, localise_errors
+from mlkit.datasets import make_business_survey
+from mlkit.editing import EditRules, Localisation, localise_errors
 
 LEAST_RATIO = 10.0
 MOST_MB = 2_000.0
@@ -76,38 +76,6 @@ print(json.dumps({
 """
 
 
-def make_survey(n: int) -> pd.DataFrame:
-    """Make the observed records."""
-    rng = np.random.default_rng(0)
-    staff = rng.integers(1, 60, n).astype(float)
-    turnover = np.round(staff * rng.lognormal(4, 0.3, n))
-    otherrev = np.round(turnover * rng.uniform(0, 0.1, n))
-    totalrev = turnover + otherrev
-    staffcosts = np.round(staff * rng.uniform(10, 25, n))
-    othercosts = np.round(np.maximum(totalrev * rng.uniform(0.3, 0.7, n), 1))
-    totalcosts = staffcosts + othercosts
-    vat = np.round(turnover * rng.uniform(0.02, 0.15, n))
-    frame = pd.DataFrame(
-        {
-            "staff": staff,
-            "turnover": turnover,
-            "otherrev": otherrev,
-            "totalrev": totalrev,
-            "staffcosts": staffcosts,
-            "othercosts": othercosts,
-            "totalcosts": totalcosts,
-            "profit": totalrev - totalcosts,
-            "vat": vat,
-        }
-    )
-    true = frame.to_numpy()
-    wrong = rng.random(true.shape) < 0.03
-    kind = rng.integers(0, 3, true.shape)
-    factor = rng.uniform(0.1, 10, true.shape)
-    errors = np.choose(kind, [true * 1000, -true, np.round(true * factor)])
-    return pd.DataFrame(np.where(wrong, errors, true), columns=frame.columns)
-
-
 def banff_edits() -> str:
     """Write the rules as Banff reads them."""
     written = [line.replace("==", "=") for line in RULES.strip().splitlines()]
@@ -147,7 +115,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--banff-python", help="the Python of an environment with banff 3.1.3")
     chosen = parser.parse_args()
-    frame = make_survey(chosen.records)
+    frame = make_business_survey(chosen.records, seed=0, setting="simple").observed
     ours, found = run_ours(frame, chosen.repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)

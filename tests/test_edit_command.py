@@ -84,7 +84,7 @@ def test_impute_writes_the_file_again_with_nothing_else_changed(desk: Path) -> N
     ended = edit("impute", desk, "--id", "id")
     assert ended.code == 0, ended.err
     assert "Records that break a hard rule: 3 before, 0 now; 0 left for a clerk." in ended.out
-    written = (desk / "firms-imputed" / "firms.csv").read_text(encoding="utf-8")
+    written = (desk / "firms-imputed" / "edited.csv").read_text(encoding="utf-8")
     assert written == (
         FIRMS.replace("750", "75").replace("-40", "40").replace("100;;40", "100;60;40")
         .replace("dormnat", "active")  # the donor's
@@ -94,6 +94,28 @@ def test_impute_writes_the_file_again_with_nothing_else_changed(desk: Path) -> N
         "profit", "-40", "40", "systematic error"
     ]  # fmt: skip
     assert changes.loc["012", "method"] == "follows from the rules"
+
+
+@pytest.mark.parametrize("name", ["changes.csv", "report.html"])
+def test_a_file_named_like_a_list_is_not_lost(name: str, desk: Path) -> None:
+    (desk / name).write_bytes((desk / "firms.csv").read_bytes())
+    ended = run("edit", "impute", name, "--rules", "rules.txt", "--out", "new", cwd=desk)
+    assert ended.code == 0, ended.err
+    assert {path.name for path in (desk / "new").iterdir()} == {
+        "changes.csv", "edited.csv", "for-a-clerk.csv", "report.html"
+    }  # fmt: skip
+    assert "Miller; sons" in (desk / "new" / "edited.csv").read_text(encoding="utf-8")
+
+
+def test_a_file_from_excel_stays_one(desk: Path) -> None:
+    """With its mark in front and its line ends, which Excel needs to read UTF-8."""
+    excel = b"\xef\xbb\xbf" + FIRMS.replace("\n", "\r\n").encode()
+    (desk / "excel.csv").write_bytes(excel)
+    ended = run("edit", "impute", "excel.csv", "--rules", "rules.txt", cwd=desk)
+    assert ended.code == 0, ended.err
+    written = (desk / "excel-imputed" / "edited.csv").read_bytes()
+    assert written.startswith(b"\xef\xbb\xbfid;name;")
+    assert written.count(b"\r\n") == written.count(b"\n") == FIRMS.count("\n")
 
 
 def test_a_second_run_overwrites_nothing(desk: Path) -> None:
@@ -163,14 +185,14 @@ def test_a_whole_survey_keeps_its_hard_rules_afterwards(make: Any, tmp_path: Pat
     folder = tmp_path / "survey-imputed"
     clerk = pd.read_csv(folder / "for-a-clerk.csv")
     assert len(clerk) <= 0.03 * len(survey.truth)
-    again = _command.read_survey(folder / "survey.csv", tmp_path / "rules.txt", "id")
+    again = _command.read_survey(folder / "edited.csv", tmp_path / "rules.txt", "id")
     check = EditRules.from_text(survey.rules).check(again.frame)
     left = check.failing | check.undecided
     assert set(again.frame.index[left].astype(clerk["id"].dtype)) == set(clerk["id"])
     # What nobody asked about is as it was.
     changes = pd.read_csv(folder / "changes.csv", dtype="str", na_filter=False)
     raw = pd.read_csv(tmp_path / "survey.csv", dtype="str", na_filter=False, index_col="id")
-    new = pd.read_csv(folder / "survey.csv", dtype="str", na_filter=False, index_col="id")
+    new = pd.read_csv(folder / "edited.csv", dtype="str", na_filter=False, index_col="id")
     differs = np.argwhere((raw != new).to_numpy())
     cells = {(raw.index[i], raw.columns[j]) for i, j in differs}
     assert cells == set(zip(changes["id"], changes["field"], strict=True))

@@ -318,6 +318,13 @@ def test_edges() -> None:
     assert weightless.estimate("dL1", unit="records").value == 6
 
 
+def test_large_figures_are_shown_in_whole_numbers() -> None:
+    report = imputation_report([1e6, 2e6, 4e6], [2e6, 2e6, 3e6], [True] * 3)
+    text = repr(report)
+    assert "666,667 (0 to 2,100,884)" in text  # dL1
+    assert "0.908" in text  # R2
+
+
 def test_table_view_and_figure() -> None:
     truth, imputed, mask, weights = survey()
     before = [one.copy() for one in (truth, imputed, mask)]

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlkit.editing import EditRules, _milp, _projection
-from mlkit.editing._localise import Localisation, localise_errors
+from mlkit.datasets import make_business_survey
+from mlkit.editing import EditRules, Localisation, _milp, _projection, localise_errors
 
 mpl.use("agg")
 
@@ -125,38 +125,6 @@ vat <= 0.3 * turnover
 """
 
 
-def make_observed_survey(n: int) -> pd.DataFrame:
-    """Make the observed records of section 2.6, in the order of its draws."""
-    rng = np.random.default_rng(0)
-    staff = rng.integers(1, 60, n).astype(float)
-    turnover = np.round(staff * rng.lognormal(4, 0.3, n))
-    otherrev = np.round(turnover * rng.uniform(0, 0.1, n))
-    totalrev = turnover + otherrev
-    staffcosts = np.round(staff * rng.uniform(10, 25, n))
-    othercosts = np.round(np.maximum(totalrev * rng.uniform(0.3, 0.7, n), 1))
-    totalcosts = staffcosts + othercosts
-    vat = np.round(turnover * rng.uniform(0.02, 0.15, n))
-    true = pd.DataFrame(
-        {
-            "staff": staff,
-            "turnover": turnover,
-            "otherrev": otherrev,
-            "totalrev": totalrev,
-            "staffcosts": staffcosts,
-            "othercosts": othercosts,
-            "totalcosts": totalcosts,
-            "profit": totalrev - totalcosts,
-            "vat": vat,
-        }
-    )
-    values = true.to_numpy()
-    wrong = rng.random((n, 9)) < 0.03
-    kind = rng.integers(0, 3, (n, 9))
-    factor = rng.uniform(0.1, 10, (n, 9))
-    errors = np.choose(kind, [values * 1000, -values, np.round(values * factor)])
-    return pd.DataFrame(np.where(wrong, errors, values), columns=true.columns)
-
-
 @pytest.mark.parametrize(("n", "failing", "fields"), [(1000, 214, 242), (20_000, 4_389, 4_884)])
 @pytest.mark.parametrize("declared", ["", "variable {}: integer\n"])
 def test_a12_a_business_survey(n: int, failing: int, fields: int, declared: str) -> None:
@@ -165,7 +133,7 @@ def test_a12_a_business_survey(n: int, failing: int, fields: int, declared: str)
     The tolerance of the example, 1e-6 of a record's scale, admits no error of a whole unit in
     records below a million, and values are whole: without a tolerance the same records fail.
     """
-    frame = make_observed_survey(n)
+    frame = make_business_survey(n, seed=0, setting="simple").observed
     rules = EditRules.from_text(declared.format(", ".join(frame.columns)) + BUSINESS)
     found = localise_errors(frame, rules)
     assert int((found.status == "localised").sum()) == failing
@@ -184,7 +152,7 @@ def test_a12_no_cheaper_set_is_feasible_for_linear_programmes() -> None:
     """Minimality, shown by other means: an LP for each cheaper set of each record."""
     from scipy.optimize import linprog
 
-    frame = make_observed_survey(1000)
+    frame = make_business_survey(1000, seed=0, setting="simple").observed
     rules = EditRules.from_text(BUSINESS)
     system = rules.linear_system()
     found = localise_errors(frame, rules)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _SEPARATORS = ",;\t"
+_MARK = "\ufeff"
 _NO_NUMBER = ("", "NA", "NaN", "nan", ".")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -58,6 +59,10 @@ class Survey:
         What stands before the decimals of its numbers.
     identifier : str
         The column of identifiers; "line" if they are the lines of the file.
+    mark : str
+        The byte order mark that Excel puts in front of UTF-8; empty if there is none.
+    line_end : str
+        What ends the lines of the file.
     """
 
     text: pd.DataFrame
@@ -66,6 +71,8 @@ class Survey:
     separator: str
     decimal: str
     identifier: str
+    mark: str
+    line_end: str
 
 
 def check_file(
@@ -151,7 +158,7 @@ def impute_file(
         folder = _write(
             out or file.with_name(f"{file.stem}-imputed"),
             [
-                (file.name, _edited_text(survey, changes)),
+                ("edited.csv", _edited_text(survey, changes)),
                 ("changes.csv", _as_csv(changes, survey)),
                 ("for-a-clerk.csv", _as_csv(clerk, survey)),
                 (
@@ -250,7 +257,10 @@ def _restored(
 def read_survey(file: Path, rules: Path, identifier: str | None) -> Survey:
     """Read records and rules; refuse what does not fit together."""
     read = EditRules.from_file(rules)
-    separator, text = _read_text(file)
+    content = _read_text(file)
+    mark, content = content[: content.startswith(_MARK)], content.removeprefix(_MARK)
+    line_end = "\r\n" if content.partition("\n")[0].endswith("\r") else "\n"
+    separator, text = _read_table(content, file.name)
     if identifier is None:
         text.index = pd.RangeIndex(2, len(text) + 2, name="line")
     else:
@@ -268,17 +278,19 @@ def read_survey(file: Path, rules: Path, identifier: str | None) -> Survey:
     frame = text.copy()
     for variable in read.variables:
         frame[variable.name] = _values(text[variable.name], variable, decimal, file.name)
-    return Survey(text, frame, read, separator, decimal, identifier or "line")
+    return Survey(text, frame, read, separator, decimal, identifier or "line", mark, line_end)
 
 
-def _read_text(file: Path) -> tuple[str, pd.DataFrame]:
+def _read_text(file: Path) -> str:
     if not file.is_file():
         raise ValueError(f"There is no file {file}. Give the path of a CSV file.")
     try:
-        # Lines end as they do in the file, so that it is written as it was.
-        content = file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{file.name} is not UTF-8. In Excel, save it as 'CSV UTF-8'.") from None
+
+
+def _read_table(content: str, file: str) -> tuple[str, pd.DataFrame]:
     first = content.partition("\n")[0]
     separator = max(_SEPARATORS, key=first.count)
     names = [
@@ -286,15 +298,15 @@ def _read_text(file: Path) -> tuple[str, pd.DataFrame]:
     ]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ValueError(f"{file.name} has the column {min(twice)!r} more than once.")
+        raise ValueError(f"{file} has the column {min(twice)!r} more than once.")
     try:
         table = pd.read_csv(
             io.StringIO(content), sep=separator, dtype="str", na_filter=False, index_col=False
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
-        raise ValueError(f"{file.name} is no table: {fault}.") from None
+        raise ValueError(f"{file} is no table: {fault}.") from None
     if not len(table):
-        raise ValueError(f"{file.name} has no records below its line of names.")
+        raise ValueError(f"{file} has no records below its line of names.")
     return separator, table.rename(columns=str.strip)
 
 
@@ -390,12 +402,19 @@ def _edited_text(survey: Survey, changes: pd.DataFrame) -> str:
         column = text[name].to_numpy(dtype=object, copy=True)
         column[rows["row"].to_numpy()] = rows["after"].to_numpy()
         text[name] = column
-    return text.to_csv(index=False, sep=survey.separator, lineterminator="\n")
+    return _csv(text, survey)
 
 
 def _as_csv(table: pd.DataFrame, survey: Survey) -> str:
     table = table.drop(columns="row", errors="ignore").rename(columns={"record": survey.identifier})
-    return table.to_csv(index=False, sep=survey.separator, lineterminator="\n")
+    return _csv(table, survey)
+
+
+def _csv(table: pd.DataFrame, survey: Survey) -> str:
+    """Write a table as the file is written."""
+    return survey.mark + table.to_csv(
+        index=False, sep=survey.separator, lineterminator=survey.line_end
+    )
 
 
 def _page(file: Path, results: Mapping[str, Any]) -> str:

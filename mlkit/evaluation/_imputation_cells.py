@@ -10,6 +10,7 @@ import pandas as pd
 
 from mlkit.estimate import AnyDesign, Design, Estimate, mean, proportion, ratio
 from mlkit.evaluation._estimates import undefined
+from mlkit.evaluation._views import with_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -234,8 +235,23 @@ def ratio_in(
     return ratio(above, below, design=design, domain=domain, confidence=confidence)
 
 
+def shown(found: Estimate) -> str:
+    """Show a share or score, or a figure in units of the data, with its interval."""
+    ends = [end for end in (found.value, *found.interval) if np.isfinite(end)]
+    if max(map(abs, ends), default=0) < 1000:
+        return with_interval(found)
+    value, *interval = (f"{end:,.0f}" for end in ends)
+    return f"{value} ({' to '.join(interval)})" if interval else value
+
+
 def is_clustered(design: AnyDesign | None) -> bool:
     """Say whether records were drawn other than one by one from one list."""
     if not isinstance(design, Design):
         return design is not None
     return design.n_psus < len(design) or design.n_strata > 1
+
+
+def as_row(found: Estimate) -> dict[str, Any]:
+    """Write a figure as the columns of a report."""
+    names = ("value", "standard_error", "low", "high", "df", "method", "note")
+    return {name: getattr(found, name) for name in names}

@@ -19,16 +19,17 @@ from mlkit.evaluation._imputation_cells import (
     Cells,
     Variable,
     as_frame,
+    as_row,
     is_clustered,
     mean_in,
     ratio_in,
     read_variables,
     refuse_missing,
     share,
+    shown,
     weights_of,
 )
 from mlkit.evaluation._inputs import designs_by_unit
-from mlkit.evaluation._views import with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,13 +169,7 @@ class ImputationReport:
                     "measure": figure.measure,
                     "unit": figure.unit,
                     "judged": figure.judged,
-                    "value": figure.estimate.value,
-                    "standard_error": figure.estimate.standard_error,
-                    "low": figure.estimate.low,
-                    "high": figure.estimate.high,
-                    "df": figure.estimate.df,
-                    "method": figure.estimate.method,
-                    "note": figure.estimate.note,
+                    **as_row(figure.estimate),
                 }
                 for figure in self.figures
             ]
@@ -217,7 +212,7 @@ class ImputationReport:
         for figure in self.figures:
             key = (str(figure.variable), figure.criterion, figure.measure)
             row = rows.setdefault(key, {"variable": key[0], "criterion": key[1], "measure": key[2]})
-            row[f"of {_of(figure.unit)}"] = with_interval(figure.estimate)
+            row[f"of {_of(figure.unit)}"] = shown(figure.estimate)
         notes = [note for f in self.figures for note in f.estimate.note.split("; ") if note]
         return (
             f"Imputation of {self.cells:,} cells in {self.records:,} records",

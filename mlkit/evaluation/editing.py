@@ -30,6 +30,7 @@ from mlkit.evaluation._estimates import undefined
 from mlkit.evaluation._imputation_cells import (
     Cells,
     Variable,
+    as_row,
     ratio_in,
     read_variables,
     refuse_missing,
@@ -175,13 +176,7 @@ class DetectionReport:
                     "measure": figure.measure,
                     "unit": figure.unit,
                     "judged": figure.judged,
-                    "value": figure.estimate.value,
-                    "standard_error": figure.estimate.standard_error,
-                    "low": figure.estimate.low,
-                    "high": figure.estimate.high,
-                    "df": figure.estimate.df,
-                    "method": figure.estimate.method,
-                    "note": figure.estimate.note,
+                    **as_row(figure.estimate),
                 }
                 for figure in self.figures
             ]
