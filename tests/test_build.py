@@ -146,6 +146,16 @@ def test_time_and_memory_are_kept_in_coarse_steps(built: Path) -> None:
     assert wanted in notebook_of(built).cells[0].source
 
 
+def test_memory_is_that_of_the_lesson_alone(root: Path) -> None:
+    """The system counts what the process that starts a kernel holds as the kernel's own."""
+    ours = bytearray(b"x" * 1_000_000_000)
+    (done,) = build([master_of(root)], measure=True)
+    assert len(ours) > 900_000_000
+    assert done.cost is not None
+    assert done.cost.megabytes is not None
+    assert 10 < done.cost.megabytes < 900
+
+
 def test_a_build_leaves_nothing_else(built: Path) -> None:
     files = [path for path in (built / "notebooks").rglob("*") if path.is_file()]
     assert sorted(path.name for path in files) == ["01-small.ipynb", "measured.json"]
