@@ -118,6 +118,26 @@ def test_a_file_from_excel_stays_one(desk: Path) -> None:
     assert written.count(b"\r\n") == written.count(b"\n") == FIRMS.count("\n")
 
 
+def test_lines_are_counted_as_an_editor_shows_them(desk: Path) -> None:
+    """A blank line counts, and so does each line of a text that has several."""
+    head, first, *rest = FIRMS.splitlines()
+    text = "\n".join([head, "", first, " ", *rest]) + "\n"
+    text = text.replace('"Miller; sons"', '"Miller;\n\nsons"')
+    (desk / "lines.csv").write_text(text, encoding="utf-8")
+    ended = run("edit", "check", "lines.csv", "--rules", "rules.txt", cwd=desk)
+    assert ended.code == 0, ended.err
+    found = read(desk / "lines-checked" / "broken-rules.csv")
+    lines = text.splitlines()
+    assert set(found["line"]) == {
+        str(place)
+        for place, line in enumerate(lines, 1)
+        if line.split(";")[0] in {"012", "013", "031"}
+    }
+    (desk / "lines.csv").write_text(text.replace(";125;75;", ";many;75;"), encoding="utf-8")
+    ended = run("edit", "check", "lines.csv", "--rules", "rules.txt", cwd=desk)
+    assert "line 3, costs: 'many'" in ended.err
+
+
 def test_a_second_run_overwrites_nothing(desk: Path) -> None:
     assert edit("impute", desk).code == 0
     before = {path: path.read_bytes() for path in (desk / "firms-imputed").iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import io
 import os
@@ -261,12 +262,8 @@ def read_survey(file: Path, rules: Path, identifier: str | None) -> Survey:
     mark, content = content[: content.startswith(_MARK)], content.removeprefix(_MARK)
     line_end = "\r\n" if content.partition("\n")[0].endswith("\r") else "\n"
     separator, text = _read_table(content, file.name)
-    if identifier is None:
-        text.index = pd.RangeIndex(2, len(text) + 2, name="line")
-    else:
-        if identifier not in text:
-            raise ValueError(f"{file.name} has no column {identifier!r} to identify records by.")
-        text.index = pd.Index(text[identifier], name=identifier)
+    if identifier is not None and identifier not in text:
+        raise ValueError(f"{file.name} has no column {identifier!r} to identify records by.")
     for variable in read.variables:
         if variable.name not in text:
             raise ValueError(
@@ -278,6 +275,8 @@ def read_survey(file: Path, rules: Path, identifier: str | None) -> Survey:
     frame = text.copy()
     for variable in read.variables:
         frame[variable.name] = _values(text[variable.name], variable, decimal, file.name)
+    if identifier is not None:
+        text.index = frame.index = pd.Index(text[identifier], name=identifier)
     return Survey(text, frame, read, separator, decimal, identifier or "line", mark, line_end)
 
 
@@ -307,7 +306,19 @@ def _read_table(content: str, file: str) -> tuple[str, pd.DataFrame]:
         raise ValueError(f"{file} is no table: {fault}.") from None
     if not len(table):
         raise ValueError(f"{file} has no records below its line of names.")
+    table.index = pd.Index(_lines(content, separator), name="line")
     return separator, table.rename(columns=str.strip)
+
+
+def _lines(content: str, separator: str) -> list[int]:
+    """Give the line where each record begins: lines may be blank, and texts have several."""
+    rows = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
+    lines, before = [], 0
+    for row in rows:
+        if len(row) > 1 or any(map(str.strip, row)):
+            lines.append(before + 1)
+        before = rows.line_num
+    return lines[1:]
 
 
 def _decimal(numbers: pd.DataFrame, separator: str) -> str:
@@ -337,8 +348,8 @@ def _values(text: pd.Series[Any], variable: Variable, decimal: str, file: str) -
     if odd.any():
         place = int(np.flatnonzero(odd)[0])
         raise ValueError(
-            f"{file}, line {place + 2}, {variable.name}: {text.iloc[place]!r}. By the rules "
-            f"this column holds {wanted}. ({int(odd.sum()):,} values are not.)"
+            f"{file}, line {text.index[place]}, {variable.name}: {text.iloc[place]!r}. By the "
+            f"rules this column holds {wanted}. ({int(odd.sum()):,} values are not.)"
         )
     return values
 
