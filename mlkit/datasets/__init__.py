@@ -25,6 +25,7 @@ from mlkit.datasets._coded import CodedRecords, load_coded_records
 from mlkit.datasets._download import cache_folder
 from mlkit.datasets._ecoicop import fetch_ecoicop
 from mlkit.datasets._inject import inject_errors, inject_missing
+from mlkit.datasets._landsat import load_landsat_nc
 from mlkit.datasets._own import read_coded_csv
 from mlkit.datasets._responses import make_occupation_responses
 from mlkit.datasets._soc import load_soc_index
@@ -47,6 +48,7 @@ __all__ = [
     "inject_errors",
     "inject_missing",
     "load_coded_records",
+    "load_landsat_nc",
     "load_soc_index",
     "make_business_survey",
     "make_household_survey",

@@ -22,6 +22,7 @@ __all__ = [
     "DataFile",
     "DatasetError",
     "checksum",
+    "data_file_path",
     "dataset_card",
     "dataset_names",
     "read_data_file",
@@ -275,6 +276,16 @@ def read_data_file(card: Card, name: str) -> bytes:
             f"{should_be}. {_remedy(path)}"
         )
     return content
+
+
+def data_file_path(card: Card, name: str) -> Path:
+    """Give the place of a bundled file, provided it is the one its card describes.
+
+    For files that other libraries read by their path, such as rasters. Raises as
+    :func:`read_data_file` does.
+    """
+    read_data_file(card, name)
+    return _root() / card.name / name
 
 
 def checksum(path: Path) -> str:
