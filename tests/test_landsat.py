@@ -120,9 +120,12 @@ def test_numbers_in_the_card(scene: Bunch) -> None:
     assert f"in {len(sizes)} polygons of {sizes.min()} to {sizes.max()} pixels" in text
     assert (land == 0).sum() == 1
     assert not (frame["land_class"] == "").any()
-    assert f"developed land on {(frame['land_class'] == 'developed').mean():.0%}".replace(
-        "%", " % of the pixels with data"
-    ) in text
+    assert (
+        f"developed land on {(frame['land_class'] == 'developed').mean():.0%}".replace(
+            "%", " % of the pixels with data"
+        )
+        in text
+    )
     with open_raster(scene.image_path) as dataset:
         assert dataset.crs.to_epsg() == 32119
         assert "Lambert_Conformal_Conic" in dataset.crs.to_wkt()
