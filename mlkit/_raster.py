@@ -18,7 +18,7 @@ import numpy as np
 from mlkit.paths import KitError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from rasterio.io import DatasetReader, DatasetWriter
     from rasterio.windows import Window
 
@@ -29,6 +29,7 @@ __all__ = [
     "open_raster",
     "rasterio",
     "read_window",
+    "transform_points",
     "write_raster",
 ]
 
@@ -207,6 +208,42 @@ def _differences(first: DatasetReader, other: DatasetReader) -> Iterator[str]:
                 if not np.array_equal(here[[2, 5]], there[[2, 5]])
                 else "grids turned against each other"
             )
+
+
+def transform_points(
+    source: Any, target: Any, x: ArrayLike, y: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take points from one coordinate reference system to another.
+
+    Parameters
+    ----------
+    source, target : CRS, or text that names one, such as ``"EPSG:4326"``
+        From where to where.
+    x, y : array-like of shape (n,)
+        Easting and northing, or longitude and latitude, in this order in every system.
+
+    Returns
+    -------
+    x, y : ndarray of shape (n,)
+        The same points.
+
+    Raises
+    ------
+    RasterError
+        When a point has no place in one of the systems, or a text names none.
+    """
+    library = rasterio()
+    from rasterio._err import CPLE_BaseError  # what GDAL signals, which rasterio passes on here
+    from rasterio.warp import transform
+
+    points = [np.asarray(values, dtype=float).tolist() for values in (x, y)]
+    try:
+        there = transform(source, target, *points)
+    except (CPLE_BaseError, library.errors.RasterioError) as error:
+        raise RasterError(
+            f"Points cannot be taken from {source} to {target}: {error}. They may lie off the map."
+        ) from error
+    return np.array(there[0], float), np.array(there[1], float)
 
 
 @contextmanager

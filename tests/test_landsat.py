@@ -93,8 +93,7 @@ def test_polygons(scene: Bunch) -> None:
         by_class = [ndimage.label(usable & (labels == c), neighbours)[1] for c in range(1, 8)]
         assert sum(by_class) == 29
     assert sorted(scene.labelled["polygon"].unique()) == list(range(1, 30))
-    pairs = scene.labelled[["polygon", "label"]].drop_duplicates()
-    assert len(pairs) == 29
+    assert len(scene.labelled[["polygon", "label"]].drop_duplicates()) == 29
 
 
 def test_numbers_in_the_card(scene: Bunch) -> None:

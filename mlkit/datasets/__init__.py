@@ -24,8 +24,10 @@ from mlkit.datasets._cards import (
 from mlkit.datasets._coded import CodedRecords, load_coded_records
 from mlkit.datasets._download import cache_folder
 from mlkit.datasets._ecoicop import fetch_ecoicop
+from mlkit.datasets._eurosat import fetch_eurosat
 from mlkit.datasets._inject import inject_errors, inject_missing
 from mlkit.datasets._landsat import load_landsat_nc
+from mlkit.datasets._landscape import Landscape, make_landscape
 from mlkit.datasets._own import read_coded_csv
 from mlkit.datasets._responses import make_occupation_responses
 from mlkit.datasets._soc import load_soc_index
@@ -39,11 +41,13 @@ __all__ = [
     "CodedRecords",
     "DataFile",
     "DatasetError",
+    "Landscape",
     "Survey",
     "cache_folder",
     "dataset_card",
     "dataset_names",
     "fetch_ecoicop",
+    "fetch_eurosat",
     "fetch_uksic2007",
     "inject_errors",
     "inject_missing",
@@ -52,6 +56,7 @@ __all__ = [
     "load_soc_index",
     "make_business_survey",
     "make_household_survey",
+    "make_landscape",
     "make_occupation_responses",
     "read_coded_csv",
 ]

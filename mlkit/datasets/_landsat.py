@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mlkit._raster import check_same_grid, open_raster, read_window
 from mlkit.datasets._bunch import Bunch
 from mlkit.datasets._cards import data_file_path, dataset_card
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -97,8 +95,8 @@ def load_landsat_nc() -> Bunch:
     >>> scene = load_landsat_nc()
     >>> scene.frame[["row", "col", "red", "nir", "land_class"]].head(2)
            row  col  red  nir land_class
-    21079   43   52    0    0  developed
-    21080   43   53    0    0  developed
+    21079   43   52   99   65  developed
+    21080   43   53   89   64  developed
     >>> scene.labelled["label"].value_counts().head(3)
     label
     forest        894
@@ -108,7 +106,10 @@ def load_landsat_nc() -> Bunch:
     >>> round(scene.nodata_share, 3)
     0.376
     """
+    import numpy as np
     import pandas as pd
+
+    from mlkit._raster import check_same_grid, open_raster, read_window
 
     card = dataset_card("landsat_nc")
     paths = [data_file_path(card, file.name) for file in card.files]
@@ -148,6 +149,7 @@ def _pixels(
     values: NDArray[np.uint8], with_data: NDArray[np.bool_], transform: Any, bands: list[str]
 ) -> pd.DataFrame:
     """Make a row of each pixel with data."""
+    import numpy as np
     import pandas as pd
 
     rows, cols = np.nonzero(with_data)
@@ -165,7 +167,8 @@ def _names(codes: NDArray[np.uint8]) -> Any:
 
 
 def _polygons(labelled: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Give each connected group of pixels a number from 1. No two classes touch."""
+    """Give each pixel the number of its group, from 1; a test says that no two classes touch."""
+    import numpy as np
     from scipy import ndimage
 
     return np.asarray(ndimage.label(labelled)[0], dtype=np.int64)

@@ -8,7 +8,12 @@ twice: to draw the sample well, and to make the estimate more exact.
 =============================  ==================================================================
 function                       use
 =============================  ==================================================================
+`count_map`                    pixels and area of each class of a map on disk, or of two maps
+                               against each other, by parts
+`pixel_areas`                  the area of a pixel: equal-area grids, degrees and others
 `plan_reference_sample`        before sampling: how many points, in which strata
+`draw_reference_sample`        draw them from a map on disk; `write_points` writes them for a GIS,
+                               `read_at` reads another raster at them
 `map_accuracy`                 overall, user's and producer's accuracy, and class areas; strata
                                are the map classes (Olofsson et al. 2014) or others (Stehman 2014)
 `regression_area`              class areas, also by region, with map class or class probability as
@@ -40,24 +45,34 @@ The references:
 from __future__ import annotations
 
 from mlkit.evaluation._area_accuracy import MapAccuracy, map_accuracy, map_accuracy_from_counts
+from mlkit.evaluation._area_counts import MapCounts, count_map
 from mlkit.evaluation._area_estimators import (
     direct_area,
     prediction_powered_area,
     regression_area,
 )
 from mlkit.evaluation._area_inputs import stratified_design
+from mlkit.evaluation._area_pixels import PixelAreas, pixel_areas
 from mlkit.evaluation._area_planning import SamplePlan, plan_reference_sample
 from mlkit.evaluation._area_result import ClassAreas
+from mlkit.evaluation._area_sample import draw_reference_sample, read_at, write_points
 
 __all__ = [
     "ClassAreas",
     "MapAccuracy",
+    "MapCounts",
+    "PixelAreas",
     "SamplePlan",
+    "count_map",
     "direct_area",
+    "draw_reference_sample",
     "map_accuracy",
     "map_accuracy_from_counts",
+    "pixel_areas",
     "plan_reference_sample",
     "prediction_powered_area",
+    "read_at",
     "regression_area",
     "stratified_design",
+    "write_points",
 ]
