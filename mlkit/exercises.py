@@ -431,10 +431,10 @@ def _open_end(bound: float) -> float | None:
 
 def _metric_text(metric: Mapping[str, Any]) -> str:
     value = metric["value"]
-    text = f"Recorded: {metric['name']} = {f'{value:.4g}' if isinstance(value, float) else value}"
+    text = f"Recorded: {metric['name']} = {_short(value, 4) if isinstance(value, float) else value}"
     text += f" {metric['unit']}" if metric["unit"] else ""
     if metric["standard_error"] is not None:
-        text += f", standard error {metric['standard_error']:.2g}"
+        text += f", standard error {_short(metric['standard_error'], 2)}"
     if metric["interval"] is not None:
         low, high = metric["interval"]
         text += f", {100 * metric['confidence']:g}% interval {_end(low)} to {_end(high)}"
@@ -445,7 +445,12 @@ def _metric_text(metric: Mapping[str, Any]) -> str:
 
 
 def _end(bound: float | None) -> str:
-    return "open" if bound is None else f"{bound:.4g}"
+    return "open" if bound is None else _short(bound, 4)
+
+
+def _short(number: float, digits: int) -> str:
+    """Write a number with some digits, and large ones in full: 21,158 and not 2.116e+04."""
+    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"
 
 
 def _inline_code(message: str) -> str:

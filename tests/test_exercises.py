@@ -290,6 +290,13 @@ def test_the_line_of_a_result_tells_everything(capsys: pytest.CaptureFixture[str
     )
 
 
+def test_large_results_are_written_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    record("a", 21157.762, data="real", unit="ha", standard_error=198.4, interval=(15000.2, 27315))
+    assert capsys.readouterr().out == (
+        "Recorded: a = 21,158 ha, standard error 198, 95% interval 15,000 to 27,315 (real data)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

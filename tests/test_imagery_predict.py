@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,6 +32,7 @@ from mlkit.imagery import BandStatistics, predict_raster  # noqa: E402
 
 HERE = from_origin(500_000, 200_000, 10, 10)
 LEGEND = {1: "developed", 4: "forest", 9: "water"}
+MAP = ["map.tif", "map.tif.aux.xml", "map.tif.json"]  # what a run leaves
 ROOT = Path(__file__).parents[1]
 
 
@@ -145,7 +147,7 @@ def test_the_map_holds_what_the_model_says_of_each_pixel(
         legend = json.loads(dataset.tags()["legend"])
     assert [(one["code"], one["name"]) for one in legend["classes"]] == list(LEGEND.items())
     assert legend == json.loads((tmp_path / "map.tif.json").read_text("utf-8"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == MAP
     check_cog(out)
 
 
@@ -358,6 +360,7 @@ def test_a_torch_module_is_asked_in_evaluation_and_left_as_it_was(
         predict_raster(torch.nn.Conv2d(3, 3, 1), image, tmp_path / "c.tif", **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.tif",
+        "a.tif.aux.xml",
         "a.tif.json",
         "p.tif",
         "p.tif.json",
@@ -523,7 +526,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
     predict_raster(tree, image, whole, legend=LEGEND)
     assert out.read_bytes() == whole.read_bytes()
     np.testing.assert_array_equal(read(out), expected(tree, image_values()))
-    names = ["map.tif", "map.tif.json", "whole.tif", "whole.tif.json"]
+    names = [*MAP, *(name.replace("map", "whole") for name in MAP)]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
@@ -707,10 +710,23 @@ def test_a_file_that_does_not_read_back_is_not_given_out(
 
 def test_what_belonged_to_the_replaced_file_goes(image: Path, tree: Any, tmp_path: Path) -> None:
     out = tmp_path / "map.tif"
-    (tmp_path / "map.tif.aux.xml").write_text("<PAMDataset/>")
+    (tmp_path / "map.tif.aux.xml").write_text("<PAMDataset>old</PAMDataset>")
     (tmp_path / "map.tif.ovr").write_bytes(b"old")
     predict_raster(tree, image, out, legend=LEGEND)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == MAP
+    assert "old" not in (tmp_path / "map.tif.aux.xml").read_text()
+
+
+def test_names_of_classes_stand_where_gdal_looks_for_them(
+    image: Path, tree: Any, tmp_path: Path
+) -> None:
+    """The list that gdalinfo prints as Categories: a name for each code from 0."""
+    out = tmp_path / "map.tif"
+    predict_raster(tree, image, out, legend={1: "wood & scrub", 4: "<built>", 9: "water"})
+    band = ElementTree.parse(tmp_path / "map.tif.aux.xml").getroot()[0]  # noqa: S314 - ours
+    assert band.attrib == {"band": "1"}
+    names = [one.text for one in band.findall("CategoryNames/Category")]
+    assert names == [None, "wood & scrub", *[None] * 2, "<built>", *[None] * 4, "water"]
 
 
 def test_the_bar_is_shown_when_asked_for(

@@ -70,7 +70,7 @@ class Verb(NamedTuple):
 VERBS = {
     "run": Verb(
         "run the first lessons and write a report of their results",
-        ["runs"],
+        ["imagery", "runs"],
         [["python", "-m", "mlkit.cli", "run", "plans/first-run.yaml"]],
     ),
     "test": Verb(
@@ -80,7 +80,7 @@ VERBS = {
     ),
     "lab": Verb(
         "open JupyterLab on the welcome notebook",
-        ["lab"],
+        ["imagery", "lab"],
         [["python", "-m", "jupyterlab", *LAB_OPTIONS]],
     ),
     "notebooks": Verb(

@@ -153,7 +153,8 @@ def _pixels(
     import pandas as pd
 
     rows, cols = np.nonzero(with_data)
-    x, y = transform * (cols + 0.5, rows + 0.5)
+    x = transform.c + transform.a * (cols + 0.5)  # the grid is not turned
+    y = transform.f + transform.e * (rows + 0.5)
     columns = {"row": rows, "col": cols, "x": x, "y": y}
     # Whole numbers of 64 bits: with the eight bits of the file, nir - red would wrap around.
     columns |= dict(zip(bands, values[:, with_data].astype(np.int64), strict=True))

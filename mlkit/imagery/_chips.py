@@ -170,7 +170,9 @@ class Chips(Dataset[Any]):
     def centres(self) -> NDArray[np.float64]:
         """Give x and y of the middle of each chip."""
         rows, columns = (self.corners + self.size / 2).T
-        x, y = self._image.transform * (columns, rows)
+        to_ground = self._image.transform
+        x = to_ground.c + to_ground.a * columns + to_ground.b * rows
+        y = to_ground.f + to_ground.d * columns + to_ground.e * rows
         return np.column_stack([x, y])
 
     @property

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -112,7 +113,22 @@ def finish(part: Part, place: Path, bands: Bands, rows: int, kind: MapKind) -> N
     write_whole(legend + "\n", place.with_name(f"{place.name}.json"))
     for ending in (".aux.xml", ".ovr", ".msk"):  # of the file that is replaced
         place.with_name(place.name + ending).unlink(missing_ok=True)
+    if not kind.of_probability:
+        write_whole(_category_names(kind.legend), place.with_name(f"{place.name}.aux.xml"))
     whole.replace(place)
+
+
+def _category_names(legend: dict[int, str]) -> str:
+    """Write the names of classes where GDAL looks for them, and so QGIS: a GeoTIFF has no place.
+
+    GDAL numbers names from 0 without gaps, so codes without a class get an empty one.
+    """
+    names = (escape(legend.get(code, "")) for code in range(max(legend) + 1))
+    lines = "".join(f"      <Category>{name}</Category>\n" for name in names)
+    return (
+        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
+        f"{lines}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
+    )
 
 
 def _in_blocks(steps: Iterator[NDArray[Any]], width: int) -> Iterator[NDArray[Any]]:

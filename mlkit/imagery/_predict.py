@@ -184,7 +184,8 @@ def predict_raster(
 
     The map is a cloud-optimised GeoTIFF on the grid of the image: in tiles, deflated, with
     overviews, a colour table, nodata, and the legend as JSON in its tag `legend` and in a file
-    beside it, `out` with ".json" added. Nothing appears under that name before the map is whole;
+    beside it, `out` with ".json" added; class names, for QGIS and others, stand in a file with
+    ".aux.xml" added. Nothing appears under that name before the map is whole;
     a run that was killed goes on where it stopped when it is started again.
 
     Parameters

@@ -295,7 +295,8 @@ def say_interval(metric: Metric) -> str:
         level = f" ({metric.confidence:.0%})" if metric.confidence else ""
         return f"{say_value(low)} to {say_value(high)}{level}"
     if metric.standard_error is not None:
-        return f"standard error {metric.standard_error:.2g}"
+        error = metric.standard_error
+        return f"standard error {error:,.0f}" if error >= 100 else f"standard error {error:.2g}"
     return ""
 
 
