@@ -46,6 +46,7 @@ dependencies = ["tinydep"]
 [project.optional-dependencies]
 lessons = []
 engine = []
+imagery = []
 runs = ["mlkit-official-statistics[engine]"]
 lab = ["mlkit-official-statistics[lessons]"]
 all = ["mlkit-official-statistics[lab, lessons,runs]", "no-such-package"]
@@ -57,6 +58,7 @@ Version: 0.1
 Requires-Dist: tinydep
 Provides-Extra: lessons
 Provides-Extra: engine
+Provides-Extra: imagery
 Provides-Extra: runs
 Provides-Extra: lab
 Provides-Extra: all
@@ -230,8 +232,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     assert "[2/3] The packages (lessons): " in done.stderr
     done = checkout.run("run")
     assert done.returncode == 0, done.stderr
-    assert ".venv lacks engine, runs: making it again, with them." in done.stderr
-    assert "[2/3] The packages (engine, lessons, runs): " in done.stderr
+    assert ".venv lacks engine, imagery, runs: making it again, with them." in done.stderr
+    assert "[2/3] The packages (engine, imagery, lessons, runs): " in done.stderr
     assert checkout.installs() == 2
     return checkout
 
