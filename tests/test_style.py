@@ -118,3 +118,24 @@ def test_colours_are_told_apart_with_any_colour_vision(matrix: NDArray[np.float6
     }
     # A distance of 2 can just be seen side by side; lines and legend stand apart.
     assert min(distances.values()) > 10, distances
+
+
+@pytest.mark.parametrize("extent", [None, (100.0, 140.0, 50.0, 80.0)])
+def test_a_map_gets_its_bar_below_and_keeps_the_rest(
+    extent: tuple[float, float, float, float] | None,
+) -> None:
+    """In pixels, where rows count downwards, and in units of the ground."""
+    ax = matplotlib.figure.Figure().subplots()
+    ax.imshow(np.zeros((30, 40)), extent=extent)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    style.finish_map(ax, 8, "8 km")
+    (bar,) = ax.lines
+    x, y = bar.get_data()
+    assert list(x) == [left, left + 8]
+    assert len(set(y)) == 1
+    new_bottom, new_top = ax.get_ylim()
+    assert (ax.get_xlim(), new_top) == ((left, right), top)
+    # The bar lies between the image and the new edge, whichever way the axis runs.
+    assert 0 < (bottom - y[0]) / (top - bottom) < (bottom - new_bottom) / (top - bottom)
+    assert [text.get_text() for text in ax.texts] == ["8 km", "north ↑"]
+    assert not ax.axison
