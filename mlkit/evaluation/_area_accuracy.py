@@ -260,10 +260,11 @@ def map_accuracy(
     Notes
     -----
     With W_h the share of stratum h and n_h its points, the share of the area with map class i and
-    reference class j is p_ij = sum over h of W_h n_hij / n_h. Class areas are column sums,
-    overall accuracy is the trace, user's accuracy p_ii / p_i., producer's p_jj / p_.j: all are
-    ratios of weighted totals. Their linearised variances (:func:`mlkit.estimate.estimate`, each
-    stratum a simple random sample) equal the published ones, to rounding: Olofsson et al. 2014
+    reference class j is ``p_ij`` = sum over h of ``W_h n_hij / n_h``. Class areas are column sums,
+    overall accuracy is the trace, user's accuracy ``p_ii / p_i.``, producer's ``p_jj / p_.j``:
+    all are ratios of weighted totals. Their linearised variances
+    (:func:`mlkit.estimate.estimate`, each stratum a simple random sample) equal the published
+    ones, to rounding: Olofsson et al. 2014
     for strata that are map classes, Stehman 2014 for others, with `fpc`. For a poststratified
     sample they are conditional on how many points fell into each map class.
 
