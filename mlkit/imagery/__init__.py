@@ -36,3 +36,7 @@ if not TYPE_CHECKING:  # a type checker would else take any name to be here
         from mlkit.imagery._chips import Chips
 
         return Chips
+
+    def __dir__() -> list[str]:
+        """List it all the same: for the Tab key and the documentation."""
+        return sorted({*globals(), *__all__})
